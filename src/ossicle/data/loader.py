@@ -1,0 +1,206 @@
+"""Manifest -> Batches of wave (B, C, T): every clip once an epoch, in an order that only the seed decides.
+
+Sound comes from the cache, so a batch costs a copy; one thread copies ahead while the model works.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ossicle import audio, draw
+from ossicle.data.cache import Cache, Prepared
+from ossicle.data.manifest import Clip, Manifest
+
+
+class DataError(ValueError):
+    """Data that cannot be learned from; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Clips for one step. `wave` (B, C, T) float32, `length` (B,) each clip's true samples, `index` (B,) row of the manifest.
+
+    `target` is (B,) int64, -1 where unknown, or (B, K) float32 for several labels a clip. `valid` (B,) is False where a
+    bad file left its slot empty: the slot stays, so no other clip moves. `key` (B,) names the clips for `draw`. `others`
+    (B, P, C, T) and `other_target` (B, P, ...) are the clips that a view or mixup asked for, drawn from the manifest.
+    """
+
+    wave: Tensor
+    length: Tensor
+    target: Tensor
+    index: Tensor
+    key: np.ndarray
+    valid: Tensor
+    others: Tensor | None = None
+    other_target: Tensor | None = None
+
+    def __len__(self) -> int:
+        return len(self.index)
+
+    def usable(self) -> Batch:
+        """The batch without its empty slots."""
+        if bool(self.valid.all()):
+            return self
+        keep = self.valid.numpy()
+        picked = {name: None if value is None else value[keep] for name, value in vars(self).items()}
+        return Batch(**picked)
+
+    def to(self, device: Any) -> Batch:
+        """The batch with its tensors on a device."""
+        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
+        return Batch(**moved)
+
+
+def prepare(
+    manifest: Manifest,
+    cache: Cache,
+    *,
+    sample_rate: int,
+    channels: int = 1,
+    max_bad: float = 0.01,
+    report: Callable[[Prepared], None] = lambda prepared: None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Prepared:
+    """Decodes what the cache lacks. DataError if more than the share `max_bad` of the files is bad, after `report` ran."""
+    paths = list(dict.fromkeys(clip.path for clip in manifest.clips))
+    prepared = cache.prepare(paths, sample_rate=sample_rate, channels=mixing(channels), progress=progress)
+    report(prepared)
+    if len(prepared.bad) > max_bad * len(paths):
+        first = next(iter(prepared.bad.values()))
+        raise DataError(
+            f"{len(prepared.bad)} of {len(paths)} files cannot be used, more than max_bad = {max_bad:.1%} allows; "
+            f"the first is {first.path}: {first.reason}. Repair or remove them, or raise max_bad."
+        )
+    return prepared
+
+
+def mixing(channels: int) -> str | int:
+    """How `audio` brings a file to that many channels: one is the mean of all."""
+    return "mix" if channels == 1 else channels
+
+
+@dataclass(frozen=True)
+class Source:
+    """One manifest's sound at one rate, clip by clip."""
+
+    manifest: Manifest
+    cache: Cache
+    sample_rate: int
+    channels: int = 1
+    bad: frozenset[Path] = frozenset()
+
+    def wave(self, clip: Clip) -> np.ndarray | None:
+        """(C, t) float32 of the clip's own stretch, or None for a bad file."""
+        if clip.path in self.bad:
+            return None
+        whole = self.cache.wave(clip.path, sample_rate=self.sample_rate, channels=mixing(self.channels))
+        start = round(clip.start * self.sample_rate)
+        stop = whole.shape[1] if clip.stop is None else round(clip.stop * self.sample_rate)
+        stretch = whole[:, start:stop]
+        return stretch if stretch.shape[1] else None
+
+
+@dataclass(frozen=True)
+class Loader:
+    """Training batches. Each clip is fitted to `length` samples: short ones by `policy`, long ones by a crop that draw places.
+
+    An epoch is cut into ceil(n / batch) batches whose sizes differ by one at most, so no clip is dropped and no batch is
+    left with a single clip. `others` asks for that many more clips of the manifest beside each.
+    """
+
+    source: Source
+    length: int
+    batch: int
+    seed: int = 0
+    policy: str = "repeat"
+    others: int = 0
+    waited: list[float] = field(default_factory=list, compare=False)
+
+    @property
+    def steps(self) -> int:
+        """Batches an epoch."""
+        return math.ceil(len(self.source.manifest) / self.batch)
+
+    def order(self, epoch: int) -> list[np.ndarray]:
+        """The rows of each batch: clips sorted by their own draw, so leaving one out moves no other past its neighbors."""
+        keys = self.source.manifest.keys()
+        place = draw.bits(keys, seed=self.seed, epoch=epoch, name="order")
+        return np.array_split(np.argsort(place, kind="stable"), self.steps)
+
+    def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
+        """The epoch's batches from number `start` on, read one ahead."""
+        rows = self.order(epoch)[start:]
+        with ThreadPoolExecutor(1) as ahead:
+            coming = [ahead.submit(self.load, chosen, epoch) for chosen in rows[:2]]
+            for later in [*rows[2:], None, None]:
+                if not coming:
+                    return
+                batch = coming.pop(0).result()
+                if later is not None:
+                    coming.append(ahead.submit(self.load, later, epoch))
+                yield batch
+
+    def load(self, rows: np.ndarray, epoch: int) -> Batch:
+        """The batch of these rows of the manifest."""
+        manifest = self.source.manifest
+        key = manifest.keys()[rows]
+        where = {"seed": self.seed, "epoch": epoch}
+        waves, lengths = self._waves(rows, draw.uniform(key, **where, name="crop"))
+        targets = torch.from_numpy(manifest.targets())
+        batch = Batch(waves, lengths, targets[rows], torch.from_numpy(rows), key, lengths > 0)
+        if not self.others:
+            return batch
+        shift = draw.uniform(key, self.others, **where, name="others") * (len(manifest) - 1)
+        partner = (rows[:, None] + 1 + shift.astype(np.int64)) % len(manifest)
+        at = draw.uniform(key, self.others, **where, name="others crop")
+        others, _ = self._waves(partner.ravel(), at.ravel())
+        others = others.reshape(*partner.shape, *others.shape[1:])
+        return Batch(**{**vars(batch), "others": others, "other_target": targets[partner]})
+
+    def _waves(self, rows: np.ndarray, at: np.ndarray) -> tuple[Tensor, Tensor]:
+        waves = torch.zeros(len(rows), self.source.channels, self.length)
+        lengths = torch.zeros(len(rows), dtype=torch.long)
+        for slot, (row, place) in enumerate(zip(rows.tolist(), at.tolist(), strict=True)):
+            wave = self.source.wave(self.source.manifest.clips[row])
+            if wave is not None:
+                fitted = audio.fit(wave, self.length, policy=self.policy, crop="random", at=place)
+                waves[slot] = torch.from_numpy(np.ascontiguousarray(fitted))
+                lengths[slot] = min(wave.shape[1], self.length)
+        return waves, lengths
+
+
+def windows(
+    source: Source, *, window: int, hop: int | None = None, policy: str = "repeat", batch: int = 64
+) -> Iterator[Batch]:
+    """Evaluation batches, in order: each clip's windows (`audio.window_starts`), one row a window, sharing the clip's index."""
+    manifest, targets, keys = source.manifest, torch.from_numpy(source.manifest.targets()), source.manifest.keys()
+    rows: list[int] = []
+    waves: list[np.ndarray] = []
+
+    def made() -> Batch:
+        wave = torch.from_numpy(np.stack(waves))
+        index = torch.tensor(rows)
+        length = torch.full((len(rows),), window)
+        return Batch(wave, length, targets[index], index, keys[rows], torch.ones(len(rows), dtype=torch.bool))
+
+    for row, clip in enumerate(manifest.clips):
+        wave = source.wave(clip)
+        if wave is None:
+            continue
+        for start in audio.window_starts(wave.shape[1], window, hop or window):
+            rows.append(row)
+            waves.append(audio.fit(wave[:, start : start + window], window, policy=policy))
+            if len(rows) == batch:
+                yield made()
+                rows, waves = [], []
+    if rows:
+        yield made()

@@ -1,0 +1,71 @@
+"""Learning rates as pure functions of the step, and the groups of parameters they act on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+class Pace(NamedTuple):
+    """What a schedule says of one step: a factor on the stage's rate, and the momentum (None: the optimizer's own)."""
+
+    rate: float
+    momentum: float | None = None
+
+
+def one_cycle(
+    step: int,
+    steps: int,
+    *,
+    warm: float = 0.3,
+    start: float = 25.0,
+    end: float = 1e4,
+    momentum: tuple[float, float] | None = (0.95, 0.85),
+) -> Pace:
+    """Two cosine phases (Smith 2018, as fastai has them): 1/start up to 1 over the share `warm`, then down to 1/(start end).
+
+    Momentum (Adam's first beta) runs the other way, from `momentum[0]` to `momentum[1]` and back.
+    """
+    peak = max(1.0, warm * (steps - 1))
+    rising = step < peak
+    done = step / peak if rising else (step - peak) / max(1.0, steps - 1 - peak)
+    low = 1 / start if rising else 1 / (start * end)
+    height = (1 - math.cos(math.pi * done)) / 2 if rising else (1 + math.cos(math.pi * min(done, 1.0))) / 2
+    turn = None if momentum is None else momentum[0] + (momentum[1] - momentum[0]) * height
+    return Pace(low + (1 - low) * height, turn)
+
+
+def cosine(step: int, steps: int) -> Pace:
+    """Half a cosine from 1 towards 0 (Loshchilov and Hutter 2017, one period)."""
+    return Pace((1 + math.cos(math.pi * step / steps)) / 2)
+
+
+def steps(step: int, steps: int, *, at: tuple[float, ...] = (0.6, 0.8), factor: float = 0.1) -> Pace:
+    """`factor` more at each share of the way in `at`: NPID's 120 and 160 of 200 epochs are 0.6 and 0.8."""
+    return Pace(factor ** sum(step >= share * steps for share in at))
+
+
+def constant(step: int, steps: int) -> Pace:
+    """The stage's rate throughout."""
+    return Pace(1.0)
+
+
+SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine, "steps": steps, "constant": constant}
+
+
+def groups(body: Iterable[nn.Module], head: Iterable[nn.Module], *, body_rate: float, weight_decay: float) -> list[dict[str, Any]]:
+    """Parameter groups for an optimizer: each holds its `scale` on the rate; only matrices and kernels decay.
+
+    The body learns at `body_rate` times the head's rate (discriminative rates, Howard and Ruder 2018).
+    """
+    made = []
+    for modules, scale in ((body, body_rate), (head, 1.0)):
+        trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+        for decays in (True, False):
+            chosen = [p for p in trained if (p.ndim > 1) == decays]
+            made.append({"params": chosen, "scale": scale, "weight_decay": weight_decay if decays else 0.0})
+    return [group for group in made if group["params"]]
