@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import csv
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import chain, zip_longest
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from ossicle import draw
 
-_NOTHING: Mapping[str, Any] = MappingProxyType({})
+NO_EVENT = "background"
+UNKNOWN = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,8 +24,9 @@ class Clip:
     """A stretch of one recording.
 
     `name` is its path below the data set's root, with forward slashes: together with `start` and `stop` it is who the
-    clip is, on every machine. `labels` is empty where unknown; `group` is the recording that the clip was cut from;
-    `start` and `stop` are seconds into the file (`stop=None`: to its end).
+    clip is, on every machine. `labels` is empty where unknown; `no_event` says that somebody listened and found none of
+    the classes. `group` is the recording that the clip was cut from; `start` and `stop` are seconds into the file
+    (`stop=None`: to its end).
     """
 
     path: Path
@@ -31,20 +36,41 @@ class Clip:
     group: str = ""
     start: float = 0.0
     stop: float | None = None
-    meta: Mapping[str, Any] = field(default=_NOTHING, compare=False)
+    no_event: bool = False
+    meta: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
     @property
     def key(self) -> int:
         """63 bits that name this clip in draws and in the memory bank."""
         return draw.key(self.name, self.start, self.stop)
 
+    @property
+    def labelled(self) -> bool:
+        """Whether it is known what can be heard, be it nothing."""
+        return self.no_event or bool(self.labels)
+
+    @property
+    def recording(self) -> str:
+        """The recording that this clip was cut from: its group or, where nothing tells, the file itself."""
+        return self.group or self.name
+
+
+@dataclass(frozen=True)
+class Parts:
+    """A manifest dealt into what is learnt from, what settings are chosen on, and what is looked at last."""
+
+    train: Manifest
+    valid: Manifest
+    test: Manifest
+
 
 @dataclass(frozen=True)
 class Manifest:
     """Clips, the classes that their labels come from, and the folds they are dealt into.
 
-    `labelled` False means that the labels, if any, are not to be used; `multilabel` that a clip may have none or several.
-    `notes` are sentences about what was repaired or looked odd on the way in.
+    `classes` are in target order, `multilabel` says that a clip may have none or several, `notes` are sentences about
+    what was repaired or looked odd on the way in. A part of a manifest keeps all its classes and folds, so that targets
+    never shift.
     """
 
     name: str
@@ -54,9 +80,227 @@ class Manifest:
     multilabel: bool = False
     notes: tuple[str, ...] = ()
 
+    def __post_init__(self) -> None:
+        strange = {label for clip in self.clips for label in clip.labels} - set(self.classes)
+        if strange:
+            raise ValueError(f"{self.name}: labels {sorted(strange)} are none of its {len(self.classes)} classes")
+        if not self.multilabel and any(len(clip.labels) != 1 for clip in self.clips if clip.labelled):
+            raise ValueError(f"{self.name}: a clip has none or several labels; make the manifest with multilabel=True")
+
+    @classmethod
+    def of(
+        cls,
+        name: str,
+        clips: Iterable[Clip],
+        *,
+        classes: Sequence[str] | None = None,
+        multilabel: bool | None = None,
+        notes: Iterable[str] = (),
+    ) -> Manifest:
+        """A manifest of these clips: classes sorted unless given, multi-label where a clip needs it, folds as found."""
+        clips = tuple(clips)
+        found = {label for clip in clips for label in clip.labels}
+        if multilabel is None:
+            multilabel = any(len(clip.labels) != 1 for clip in clips if clip.labelled)
+        folds = {clip.fold for clip in clips if clip.fold is not None}
+        return cls(
+            name,
+            clips,
+            tuple(sorted(found) if classes is None else classes),
+            tuple(sorted(folds)),
+            multilabel,
+            tuple(notes),
+        )
+
     def __len__(self) -> int:
         return len(self.clips)
 
     def keys(self) -> np.ndarray:
         """(n,) uint64 clip keys."""
         return np.array([clip.key for clip in self.clips], dtype=np.uint64)
+
+    def targets(self) -> np.ndarray:
+        """(n,) int64, -1 where unknown; multi-label: (n, K) float32 of 0 and 1, NaN where unknown."""
+        number = {label: k for k, label in enumerate(self.classes)}
+        if not self.multilabel:
+            return np.array([number[clip.labels[0]] if clip.labels else -1 for clip in self.clips], dtype=np.int64)
+        target = np.zeros((len(self), len(self.classes)), dtype=np.float32)
+        for row, clip in zip(target, self.clips, strict=True):
+            row[:] = 0.0 if clip.labelled else np.nan
+            row[[number[label] for label in clip.labels]] = 1.0
+        return target
+
+    def select(self, rows: Sequence[int] | np.ndarray) -> Manifest:
+        """The clips at these rows (numbers, or a mask of n booleans), in this order."""
+        rows = np.asarray(rows)
+        rows = np.flatnonzero(rows) if rows.dtype == bool else rows.astype(np.int64)
+        return replace(self, clips=tuple(self.clips[row] for row in rows))
+
+    def labelled(self) -> Manifest:
+        """The clips whose labels are known."""
+        return self.select(np.array([clip.labelled for clip in self.clips], dtype=bool))
+
+    def unlabelled(self) -> Manifest:
+        """The same clips in the same folds, their labels forgotten."""
+        clips = (replace(clip, labels=(), no_event=False) for clip in self.clips)
+        return replace(self, clips=tuple(clips), classes=(), multilabel=False)
+
+    def fingerprint(self) -> str:
+        """32 hexadecimal digits of who the clips are and what is known of them; where they lie does not matter."""
+        digest = hashlib.blake2b(json.dumps([self.classes, self.folds, self.multilabel]).encode(), digest_size=16)
+        for clip in self.clips:
+            known = (clip.name, clip.start, clip.stop, clip.labels, clip.no_event, clip.fold, clip.group)
+            digest.update(json.dumps(known).encode())
+        return digest.hexdigest()
+
+    def split(self, fold: int | None = None, valid: int | Literal["next"] | None = None) -> Parts:
+        """Test on `fold` (None: on nothing), choose on `valid` (None: on nothing), train on the rest.
+
+        `"next"` is the official fold after `fold`, and the first one after the last. Clips without a fold are trained
+        on. A clip without labels stays in its fold, so that pretraining on `train` hears no test recording; where
+        others have labels it is left out of `valid` and `test`, which could not score it, and a note says so.
+        """
+        test = self._known_fold(fold, fold)
+        chosen = self._known_fold(valid, self._next(test) if valid == "next" else valid)
+        if test is not None and test == chosen:
+            raise ValueError(f"{self.name}: fold {test} cannot be both test and validation; choose another `valid`")
+        folds = np.array([clip.fold or 0 for clip in self.clips], dtype=np.int64)
+        train = self.select(~np.isin(folds, [part for part in (test, chosen) if part is not None]))
+        return Parts(train, self._scored(folds, chosen), self._scored(folds, test))
+
+    def _next(self, fold: int | None) -> int | None:
+        later = [known for known in self.folds if fold is not None and known > fold]
+        return min(later or self.folds, default=None)
+
+    def _known_fold(self, asked: object, fold: Any) -> int | None:
+        if asked is not None and (fold not in self.folds or isinstance(fold, bool)):
+            known = (
+                f"known: {', '.join(map(str, self.folds))}" if self.folds else "it has none; see Manifest.with_folds"
+            )
+            raise ValueError(f"{self.name} has no fold {asked!r}; {known}")
+        return fold
+
+    def _scored(self, folds: np.ndarray, fold: int | None) -> Manifest:
+        part = self.select(folds == (-1 if fold is None else fold))
+        scored = part.labelled() if self.classes else part
+        if len(scored) == len(part):
+            return part
+        note = f"{len(part) - len(scored)} clips of fold {fold} have no labels and are left out of its scores"
+        return replace(scored, notes=(*scored.notes, note))
+
+    def few(self, per_class: int, seed: int = 0) -> Manifest:
+        """At most `per_class` labelled clips of each class (multi-label: at least), one recording after the other.
+
+        No recording gives a second clip while another waits. The draw of a class depends on nothing but the seed and
+        its clips, and with one label a clip, few(1) is part of few(2). "No event" counts as one more class.
+        """
+        if per_class < 1:
+            raise ValueError(f"few({per_class}) asks for no clips; ask for 1 or more")
+        chosen: set[int] = set()
+        notes = []
+        for label in (*self.classes, None):
+            rows = self._rows(label)
+            if label is not None and len(rows) < per_class:
+                notes.append(f"class {label!r} has {len(rows)} clips, fewer than the {per_class} asked for")
+            wanted = per_class - len(chosen.intersection(rows))
+            waiting = [row for row in self._turns(rows, seed) if row not in chosen]
+            chosen.update(waiting[: max(0, wanted)])
+        return replace(self.select(sorted(chosen)), notes=(*self.notes, *notes))
+
+    def _rows(self, label: str | None) -> list[int]:
+        """The clips with this label; None: with no event."""
+        return [i for i, clip in enumerate(self.clips) if (clip.no_event if label is None else label in clip.labels)]
+
+    def _turns(self, rows: Sequence[int], seed: int) -> list[int]:
+        """These rows in a random order in which every recording has its first turn before any has its second."""
+        piles: dict[str, list[int]] = {}
+        for row in sorted(rows, key=lambda row: _chance(self.clips[row].key, seed)):
+            piles.setdefault(self.clips[row].recording, []).append(row)
+        order = sorted(piles, key=lambda recording: _chance(draw.key(recording), seed))
+        turns = chain.from_iterable(zip_longest(*(piles[recording] for recording in order)))
+        return [row for row in turns if row is not None]
+
+    def with_folds(self, n: int, seed: int = 0) -> Manifest:
+        """The same clips dealt anew into folds 1 to n, classes spread evenly, no recording in two folds.
+
+        Recordings without any label are dealt only if none has labels; else they get no fold and are trained on.
+        """
+        recordings, column = np.unique([clip.recording for clip in self.clips], return_inverse=True)
+        counts = np.zeros((len(recordings), len(self.classes) + 1))
+        np.add.at(counts, column, self._shares())
+        dealt = np.flatnonzero(counts.sum(1))
+        if n < 2 or len(dealt) < n:
+            raise ValueError(
+                f"{self.name}: {len(dealt)} recordings cannot be dealt into {n} folds; ask for 2 or more, and fewer"
+            )
+        chance = draw.uniform(np.array([draw.key(name) for name in recordings], np.uint64), seed=seed, name="folds")
+        order = dealt[np.lexsort((chance[dealt], -counts[dealt].sum(1)))]
+        fold = _deal(counts, order, n)
+        clips = (replace(clip, fold=int(fold[i]) or None) for clip, i in zip(self.clips, column, strict=True))
+        return replace(self, clips=tuple(clips), folds=tuple(range(1, n + 1)))
+
+    def _shares(self) -> np.ndarray:
+        """(n, K + 1): what each clip adds to each class and, last, to "no event" (the plain count without labels)."""
+        number = {label: k for k, label in enumerate(self.classes)}
+        bare = not any(clip.labelled for clip in self.clips)
+        shares = np.zeros((len(self), len(self.classes) + 1))
+        for row, clip in zip(shares, self.clips, strict=True):
+            row[[number[label] for label in clip.labels]] = 1.0
+            row[-1] = clip.no_event or bare
+        return shares
+
+    def __add__(self, other: Manifest) -> Manifest:
+        """Both sets' clips, once each; classes of the left one first. Fold k of both is fold k of the sum.
+
+        Names that mean different files in the two get the right one's name in front, so that no two clips are one.
+        """
+        mine = {(clip.name, clip.start, clip.stop): clip for clip in self.clips}
+        clash = any(c.path != mine[k].path for c in other.clips if (k := (c.name, c.start, c.stop)) in mine)
+        added = [replace(c, name=f"{other.name}/{c.name}") if clash else c for c in other.clips]
+        fresh = [clip for clip in added if (clip.name, clip.start, clip.stop) not in mine]
+        for clip in added:
+            twin = mine.get((clip.name, clip.start, clip.stop), clip)
+            if (twin.path, set(twin.labels)) != (clip.path, set(clip.labels)):
+                raise ValueError(
+                    f"{clip.name} stands in {self.name} and in {other.name} with different files or labels"
+                )
+        twice = len(added) - len(fresh)
+        note = (f"{twice} clips stand in both {self.name} and {other.name} and are kept once",) if twice else ()
+        return Manifest(
+            f"{self.name}+{other.name}",
+            (*self.clips, *fresh),
+            (*self.classes, *(label for label in other.classes if label not in self.classes)),
+            tuple(sorted({*self.folds, *other.folds})),
+            self.multilabel or other.multilabel,
+            (*self.notes, *other.notes, *note),
+        )
+
+    def to_csv(self, path: Path) -> None:
+        """Write a table that `datasets.load` reads back: `?` is an unknown label, `background` no event."""
+        ends = {clip.stop for clip in self.clips} != {None} or any(clip.start for clip in self.clips)
+        header = ["filename", "labels" if self.multilabel else "label", "fold", "group", *(["start", "stop"] * ends)]
+        with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+            writer = csv.writer(file)
+            writer.writerow(header)
+            for c in self.clips:
+                label = ",".join(c.labels) or (NO_EVENT if c.no_event else UNKNOWN)
+                writer.writerow([c.path, label, c.fold, c.group, *([c.start, c.stop] * ends)])
+
+
+def _chance(key: int, seed: int) -> float:
+    return float(draw.uniform(np.array([key], np.uint64), seed=seed, name="few")[0])
+
+
+def _deal(counts: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
+    """(recordings, K) counts -> (recordings,) fold numbers from 1, 0 where not dealt: greedy, largest recording first.
+
+    With each class weighing 1 / its total, adding g to fold f raises the sum of squares by 2 f.g + g.g; so the fold
+    that keeps the classes most even is the one with the least f.g, and among equals the smallest.
+    """
+    weight = 1.0 / np.maximum(counts.sum(0), 1.0)
+    fold, held = np.zeros(len(counts), np.int64), np.zeros((n, counts.shape[1]))
+    for recording in order:
+        best = int(np.lexsort((held.sum(1), held @ (counts[recording] * weight)))[0])
+        held[best] += counts[recording]
+        fold[recording] = best + 1
+    return fold
