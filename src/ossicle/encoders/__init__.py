@@ -1,1 +1,7 @@
-"""Placeholder until its first file lands."""
+"""Networks that turn an image into a feature."""
+
+from ossicle.encoders.resnet import ResNet
+
+ENCODERS = {"resnet": ResNet}
+
+__all__ = ["ENCODERS", "ResNet"]

@@ -1,1 +1,7 @@
-"""Placeholder until its first file lands."""
+"""What a model hears: modules that turn waves into images, without learned state and without randomness."""
+
+from ossicle.frontends.logmel import LogMel
+
+FRONTENDS = {"logmel": LogMel}
+
+__all__ = ["FRONTENDS", "LogMel"]

@@ -1,0 +1,124 @@
+"""(B, C, T) -> (B, C, 1, F, N): log-mel energies, the lowest band first."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from ossicle.frontends.stft import Framing, Spectrum
+
+Scale = Literal["slaney", "htk"]
+
+
+def hz_to_mel(hz: Tensor, scale: Scale) -> Tensor:
+    """HTK: 2595 log10(1 + f / 700). Slaney (Auditory Toolbox): 3 f / 200 up to 1 kHz, then 27 steps a factor of 6.4."""
+    if scale == "htk":
+        return 2595 * torch.log10(1 + hz / 700)
+    return torch.where(hz < 1000, hz * 3 / 200, 15 + 27 / math.log(6.4) * torch.log(hz.clamp(min=1000) / 1000))
+
+
+def mel_to_hz(mel: Tensor, scale: Scale) -> Tensor:
+    """The inverse of `hz_to_mel`."""
+    if scale == "htk":
+        return 700 * (10 ** (mel / 2595) - 1)
+    return torch.where(mel < 15, mel * 200 / 3, 1000 * torch.exp((mel - 15) * (math.log(6.4) / 27)))
+
+
+def filterbank(
+    sample_rate: int, n_fft: int, mels: int, f_min: float, f_max: float, scale: Scale, norm: Literal["slaney"] | None
+) -> Tensor:
+    """(mels, n_fft // 2 + 1) float64: triangles in Hz whose corners are equally far apart in mels.
+
+    Peaks of 1 with norm=None; with "slaney" each band is divided by half its width in Hz, so that white noise lights
+    all bands alike. Raises ValueError where a band would hear nothing.
+    """
+    if not 0 <= f_min < f_max <= sample_rate / 2:
+        raise ValueError(
+            f"mel bands from {f_min:g} to {f_max:g} Hz at a rate of {sample_rate} Hz: "
+            f"wanted 0 <= f_min < f_max <= {sample_rate / 2:g}."
+        )
+    low, high = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), scale).tolist()
+    corners = mel_to_hz(torch.linspace(low, high, mels + 2, dtype=torch.float64), scale)
+    hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)
+    left, peak, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    bank = torch.minimum((hz - left) / (peak - left), (right - hz) / (right - peak)).clamp(min=0)
+    deaf = int((bank.amax(1) == 0).sum())
+    if deaf:
+        raise ValueError(
+            f"{deaf} of {mels} mel bands hold no frequency bin ({sample_rate / n_fft:.1f} Hz apart): "
+            "take fewer mels, a longer n_fft or a higher f_min."
+        )
+    return bank * 2 / (right - left) if norm == "slaney" else bank
+
+
+class LogMel(nn.Module):
+    """log(M |STFT|^power + offset) for waves whose full scale is 1.
+
+    M is the mel filter bank; STFT is unscaled (a full-scale sine at a bin's frequency has magnitude sum(window) / 2), as
+    in librosa.feature.melspectrogram. `log` is "ln" or "log10", which add `offset`, or "db": 10 log10(max(E, offset)) of
+    energies (power=2) and 20 log10 of magnitudes (power=1), as librosa's power_to_db and amplitude_to_db with ref=1 and
+    top_db=None. `offset` is thus in the units of E, and silence gives log(offset). `gain` multiplies the wave: 32768
+    reads it as 16-bit integers. `seconds` is the window the model hears. For win, hop, center and pad_mode see `Framing`.
+    """
+
+    maps = 1
+
+    def __init__(
+        self,
+        *,
+        sample_rate: int = 22050,
+        seconds: float = 5.0,
+        n_fft: int = 1024,
+        win: int | None = None,
+        hop: int = 512,
+        mels: int = 64,
+        f_min: float = 50.0,
+        f_max: float | None = None,
+        scale: Scale = "slaney",
+        norm: Literal["slaney"] | None = "slaney",
+        power: float = 2.0,
+        log: Literal["ln", "log10", "db"] = "ln",
+        offset: float = 1e-6,
+        window: str = "hann",
+        center: bool = True,
+        pad_mode: Literal["reflect", "constant"] = "reflect",
+        gain: float = 1.0,
+    ) -> None:
+        super().__init__()
+        _one_of("scale", scale, ("slaney", "htk"))
+        _one_of("norm", norm, ("slaney", None))
+        _one_of("power", power, (1.0, 2.0))
+        _one_of("log", log, ("ln", "log10", "db"))
+        if offset <= 0:
+            raise ValueError(f"offset = {offset:g}: the logarithm of silence needs a positive one.")
+        self.sample_rate, self.seconds, self.bins, self.hop = sample_rate, seconds, mels, hop
+        self.power, self.log, self.offset = power, log, offset
+        self.framing = Framing(n_fft, win or n_fft, hop, window, center, pad_mode, gain)
+        self.spectrum: nn.Module = Spectrum(self.framing)
+        bank = filterbank(sample_rate, n_fft, mels, f_min, f_max or sample_rate / 2, scale, norm)
+        self.register_buffer("bank", bank.float(), persistent=False)
+
+    bank: Tensor
+
+    def frames(self, length: int) -> int:
+        """How many frames a wave of `length` samples gives."""
+        return self.framing.frames(length)
+
+    def forward(self, wave: Tensor) -> Tensor:
+        with torch.autocast(wave.device.type, enabled=False):
+            energy = self.bank @ (self.spectrum(wave) if self.power == 2 else self.spectrum(wave).sqrt())
+            return self.level(energy)[:, :, None]
+
+    def level(self, energy: Tensor) -> Tensor:
+        """Mel energies or magnitudes to their logarithm."""
+        if self.log == "db":
+            return 20 / self.power * torch.log10(energy.clamp(min=self.offset))
+        return torch.log(energy + self.offset) if self.log == "ln" else torch.log10(energy + self.offset)
+
+
+def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        raise ValueError(f"{name} = {value!r}; known: {', '.join(map(str, known))}.")

@@ -1,0 +1,134 @@
+"""(B, C, M, F, N) -> (B, C, M, F, n): views of log images. n = N, except for `Patch`."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ossicle.draw import Draw
+from ossicle.views.wave import pieces
+
+
+class Patch:
+    """`frames` frames from anywhere in the image, one place for all channels and maps."""
+
+    domain = "image"
+
+    def __init__(self, *, frames: int) -> None:
+        self.frames = frames
+
+    def __call__(self, image: Tensor, draw: Draw) -> Tensor:
+        spare = image.shape[-1] - self.frames
+        if spare < 0:
+            raise ValueError(f"patch of {self.frames} frames from an image of {image.shape[-1]}: ask for fewer.")
+        return pieces(image, draw.integers("patch", high=spare + 1), self.frames)
+
+
+class Noise:
+    """Gaussian noise on the log image, in its units; the standard deviation is drawn from U(0, sigma) for each clip."""
+
+    domain = "image"
+
+    def __init__(self, *, sigma: float = 0.01) -> None:
+        self.sigma = sigma
+
+    def __call__(self, image: Tensor, draw: Draw) -> Tensor:
+        deviation = draw("noise.sigma", 1, 1, 1, 1, high=self.sigma)
+        return torch.addcmul(image, deviation, draw.normal("noise.field", *image.shape[1:]))
+
+
+class Compression:
+    """The log image times U(low, 1): a power law on energies (Fonseca et al. 2021)."""
+
+    domain = "image"
+
+    def __init__(self, *, low: float = 0.75) -> None:
+        self.low = low
+
+    def __call__(self, image: Tensor, draw: Draw) -> Tensor:
+        return image * draw("compression", 1, 1, 1, 1, low=self.low)
+
+
+class SpecAugment:
+    """Frequency and time masks (Park et al. 2019), the same on all channels and maps of a clip.
+
+    Each of `freq_masks` masks hides 0 to `freq` bins, each of `time_masks` 0 to `time` frames, at most the whole image.
+    Hidden values become the map's minimum ("min") or mean ("mean").
+    """
+
+    domain = "image"
+
+    def __init__(
+        self,
+        *,
+        freq_masks: int = 2,
+        freq: int = 20,
+        time_masks: int = 2,
+        time: int = 20,
+        value: Literal["min", "mean"] = "min",
+    ) -> None:
+        if value not in ("min", "mean"):
+            raise ValueError(f"specaugment value {value!r}; known: min, mean.")
+        self.freq_masks, self.freq, self.time_masks, self.time, self.value = freq_masks, freq, time_masks, time, value
+
+    def __call__(self, image: Tensor, draw: Draw) -> Tensor:
+        bins, frames = image.shape[-2:]
+        freq = _masks(draw, "specaugment.freq", self.freq_masks, self.freq, bins)
+        time = _masks(draw, "specaugment.time", self.time_masks, self.time, frames)
+        hidden = freq[:, None, None, :, None] | time[:, None, None, None, :]
+        value = image.amin((-2, -1), keepdim=True) if self.value == "min" else image.mean((-2, -1), keepdim=True)
+        return torch.where(hidden, value, image)
+
+
+def _masks(draw: Draw, name: str, count: int, widest: int, length: int) -> Tensor:
+    """(B, length) bool: True under any of `count` masks."""
+    width = draw.integers(f"{name}.width", count, high=min(widest, length) + 1)
+    start = (draw(f"{name}.start", count) * (length - width + 1)).floor()
+    place = torch.arange(length, device=width.device)[:, None]
+    return ((place >= start[:, None]) & (place < (start + width)[:, None])).any(-1)
+
+
+class RandomResizedCrop:
+    """A rectangle of the image, stretched back to the image's size bilinearly.
+
+    Its area is U(`area`, 1) of the image's, its aspect ratio exp(U(-ln `aspect`, ln `aspect`)) times the image's own
+    (for square images this is torchvision's rule; for others torchvision's would nearly always fail). Of `tries`
+    rectangles the first that fits is taken, and the whole image where none does.
+    """
+
+    domain = "image"
+
+    def __init__(self, *, area: float = 0.8, aspect: float = 4 / 3, tries: int = 10) -> None:
+        self.area, self.aspect, self.tries = area, aspect, tries
+
+    def __call__(self, image: Tensor, draw: Draw) -> Tensor:
+        bins, frames = image.shape[-2:]
+        size, corner = self.rectangles(draw, bins, frames)
+        grid = torch.empty(len(image), bins, frames, 2, device=image.device)
+        grid[..., 0] = _places(corner[:, 1], size[:, 1], frames)[:, None, :]
+        grid[..., 1] = _places(corner[:, 0], size[:, 0], bins)[:, :, None]
+        return F.grid_sample(image.flatten(1, 2), grid, align_corners=False, padding_mode="border").view_as(image)
+
+    def rectangles(self, draw: Draw, bins: int, frames: int) -> tuple[Tensor, Tensor]:
+        """(B, 2) sizes and (B, 2) first corners, in bins and frames."""
+        name, edge = "random_resized_crop", math.log(self.aspect)
+        area = draw(f"{name}.area", self.tries, low=self.area)
+        aspect = draw(f"{name}.aspect", self.tries, low=-edge, high=edge).exp()
+        size = torch.stack([bins * (area / aspect).sqrt(), frames * (area * aspect).sqrt()], -1).round()
+        whole = size.new_tensor([bins, frames])
+        fits = ((size >= 1) & (size <= whole)).all(-1)
+        first = fits.int().argmax(1)
+        rows = torch.arange(len(size), device=size.device)
+        size = torch.where(fits.any(1, keepdim=True), size[rows, first], whole)
+        return size, (draw(f"{name}.corner", 2) * (whole - size + 1)).floor()
+
+
+def _places(corner: Tensor, size: Tensor, length: int) -> Tensor:
+    """(B,), (B,) -> (B, length) in [-1, 1]: where each output pixel looks, never past the rectangle's own pixels."""
+    step = (torch.arange(length, device=corner.device) + 0.5) / length
+    inside = (step * size[:, None] - 0.5).clamp(min=0).minimum(size[:, None] - 1)
+    return (corner[:, None] + inside + 0.5) * 2 / length - 1

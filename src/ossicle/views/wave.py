@@ -1,0 +1,57 @@
+"""(B, C, T) -> (B, C, t): views of waves. t = T, except for `Crop`."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from ossicle.draw import Draw
+
+
+def pieces(signal: Tensor, start: Tensor, length: int) -> Tensor:
+    """(B, ..., T), (B,) -> (B, ..., length): from each clip the `length` steps that begin at its own `start`."""
+    rows = torch.arange(len(signal), device=signal.device)
+    return signal.unfold(-1, length, 1)[rows, ..., start, :]
+
+
+class Crop:
+    """A piece of `seconds` from anywhere in the wave, one place for all channels."""
+
+    domain = "wave"
+
+    def __init__(self, *, seconds: float, sample_rate: int) -> None:
+        self.length = round(seconds * sample_rate)
+
+    def __call__(self, wave: Tensor, draw: Draw) -> Tensor:
+        spare = wave.shape[-1] - self.length
+        if spare < 0:
+            raise ValueError(f"crop of {self.length} samples from a wave of {wave.shape[-1]}: crop less or load more.")
+        return pieces(wave, draw.integers("crop", high=spare + 1), self.length)
+
+
+class Roll:
+    """A circular shift in time, at most `seconds` to either side; any shift where seconds is None."""
+
+    domain = "wave"
+
+    def __init__(self, *, sample_rate: int, seconds: float | None = None) -> None:
+        self.most = None if seconds is None else round(seconds * sample_rate)
+
+    def __call__(self, wave: Tensor, draw: Draw) -> Tensor:
+        length = wave.shape[-1]
+        most = length // 2 if self.most is None else min(self.most, length // 2)
+        shift = draw.integers("roll", low=-most, high=most + 1)
+        return pieces(torch.cat([wave, wave], -1), -shift % length, length)
+
+
+class Gain:
+    """A level change of `low_db` to `high_db` decibels, one for all channels."""
+
+    domain = "wave"
+
+    def __init__(self, *, low_db: float = -6.0, high_db: float = 6.0) -> None:
+        self.low_db, self.high_db = low_db, high_db
+
+    def __call__(self, wave: Tensor, draw: Draw) -> Tensor:
+        level_db = draw("gain", low=self.low_db, high=self.high_db)
+        return wave * (10 ** (level_db / 20))[:, None, None]
