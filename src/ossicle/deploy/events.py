@@ -1,0 +1,124 @@
+"""Windows with score (K,) -> events: label, start, stop and score, each told once. numpy only.
+
+A class is on from the first window that reaches `on` until one falls under `off` (Schmitt 1938's trigger), so
+a score that wavers around one threshold is one event and not ten.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ossicle.deploy.stream import Window
+
+
+@dataclass(frozen=True)
+class Event:
+    """`label` was heard from `start` to `stop` (seconds); `score` is the highest of its windows' probabilities."""
+
+    label: str
+    start: float
+    stop: float
+    score: float
+
+
+def events(
+    windows: Iterable[Window],
+    labels: Sequence[str],
+    *,
+    on: float | Sequence[float] = 0.5,
+    off: float | Sequence[float] = 0.35,
+    min_seconds: float = 0.0,
+    gap_seconds: float = 0.0,
+) -> Iterator[Event]:
+    """The events of a stream, each yielded once, as soon as no later window can lengthen it.
+
+    `windows` come in order of their start and may be live; `on` and `off` are one number or one a label, `off` not
+    above `on`. Stretches of one class that overlap, touch or lie at most `gap_seconds` apart are one event; events
+    shorter than `min_seconds` are left out. Events that end together come in the order of `labels`.
+    """
+    on, off = _thresholds(on, off, len(labels))
+    tracks = [_Track(label, high, low, gap_seconds) for label, high, low in zip(labels, on, off, strict=True)]
+    for window in windows:
+        for track, score in zip(tracks, window.score.tolist(), strict=True):
+            event = track.hear(window, score)
+            if event and event.stop - event.start >= min_seconds:
+                yield event
+    for track in tracks:
+        if track.event and track.event.stop - track.event.start >= min_seconds:
+            yield track.event
+
+
+def _thresholds(on: float | Sequence[float], off: float | Sequence[float], classes: int) -> list[list[float]]:
+    both = [np.asarray(threshold, dtype=float) for threshold in (on, off)]
+    for name, threshold in zip(("on", "off"), both, strict=True):
+        if threshold.ndim and threshold.shape != (classes,):
+            raise ValueError(f"{name} has {threshold.size} thresholds for {classes} labels; give one, or one a label")
+    if not np.all(both[1] <= both[0]):
+        raise ValueError(f"off = {off} is not at or below on = {on}: an event would end before it began")
+    return [np.broadcast_to(threshold, classes).tolist() for threshold in both]
+
+
+class _Track:
+    """One class: `event` is the one that later windows may still lengthen."""
+
+    def __init__(self, label: str, on: float, off: float, gap: float) -> None:
+        self.label, self.on, self.off, self.gap = label, on, off, gap
+        self.event: Event | None = None
+        self.sounding = False
+
+    def hear(self, window: Window, score: float) -> Event | None:
+        """Take one window; gives the event that it and all later ones are too late to lengthen, if any."""
+        self.sounding, continues = score >= (self.off if self.sounding else self.on), self.sounding
+        within = self.event is not None and window.start <= self.event.stop + self.gap
+        if self.event and self.sounding and (continues or within):
+            stop, best = max(self.event.stop, window.stop), max(self.event.score, score)
+            self.event = replace(self.event, stop=stop, score=best)
+            return None
+        if within and not self.sounding:
+            return None
+        ended, self.event = self.event, Event(self.label, window.start, window.stop, score) if self.sounding else None
+        return ended
+
+
+def json_line(event: Event, source: str) -> str:
+    """One JSON object; whatever is in the file's name is escaped, so that an event is one line."""
+    values = {"source": source, "label": event.label, "start": round(event.start, 3), "stop": round(event.stop, 3)}
+    return json.dumps(values | {"score": round(event.score, 4)})
+
+
+def csv_line(event: Event, source: str) -> str:
+    """source, label, start, stop, score as RFC 4180 has it: quoted where a comma, a quote or a line break needs it."""
+    line = io.StringIO()
+    values = (source, event.label, f"{event.start:.3f}", f"{event.stop:.3f}", f"{event.score:.4f}")
+    csv.writer(line).writerow(_printable(value) for value in values)
+    return line.getvalue().removesuffix("\r\n")
+
+
+def text_line(event: Event, source: str) -> str:
+    """For people: `0:01:02.500  0:01:04.000   93 %  dog   garden.wav`."""
+    span = f"{_clock(event.start)}  {_clock(event.stop)}"
+    return f"{span}  {event.score:4.0%}  {_one_line(event.label)}  {_one_line(source)}".rstrip()
+
+
+FORMATS: dict[str, Callable[[Event, str], str]] = {"json": json_line, "csv": csv_line, "text": text_line}
+HEADINGS = {"csv": "source,label,start,stop,score"}
+
+
+def _printable(text: str) -> str:
+    """Bytes of a name that are no UTF-8 (kept by Python as lone surrogates) become escapes that any terminal prints."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+
+
+def _clock(seconds: float) -> str:
+    whole, thousandths = divmod(round(seconds * 1000), 1000)
+    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}.{thousandths:03}"

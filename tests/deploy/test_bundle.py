@@ -1,0 +1,196 @@
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from ossicle.deploy.bundle import CONFIG, GOLDEN, MODEL, BundleError, Config, file_entry, load
+from ossicle.deploy.graph import problems
+
+from .conftest import RATE, WINDOW
+
+
+def test_a_clip_is_the_mean_of_its_windows(loudness):
+    recognizer = load(loudness)
+    clip = np.concatenate([np.full(WINDOW, 0.2), np.full(WINDOW, 0.6)])
+    np.testing.assert_allclose(recognizer(clip), [0.4, 0.6], atol=1e-6)
+    np.testing.assert_allclose(recognizer(clip[None, : WINDOW // 3]), [0.2, 0.8], atol=1e-6)
+    assert recognizer.labels == ("loud", "quiet")
+
+
+def test_another_rate_is_converted(loudness):
+    clip = np.full(RATE * 2, 0.5)
+    np.testing.assert_allclose(load(loudness)(clip, 2 * RATE), [0.5, 0.5], atol=2e-3)
+
+
+@pytest.mark.parametrize(
+    ("samples", "sentence"),
+    [([], "no samples"), ([0.0, np.nan], "1 samples are not finite"), ([1e29] * 3, "3 samples")],
+)
+def test_what_is_no_sound_is_refused(loudness, samples, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        load(loudness)(np.array(samples))
+
+
+def test_scores_do_not_notice_their_neighbors(loudness):
+    recognizer = load(loudness)
+    wave = np.random.default_rng(0).uniform(-1, 1, (5, 1, WINDOW)).astype(np.float32)
+    together, feature = recognizer.scores(wave)
+    alone = np.concatenate([recognizer.scores(clip[None])[0] for clip in wave])
+    np.testing.assert_array_equal(together, alone)
+    assert feature.shape == (5, 2)
+
+
+def test_listening_gives_events(loudness):
+    quiet, loud = np.zeros(4 * WINDOW), np.full(4 * WINDOW, 0.9)
+    (event,) = (e for e in load(loudness).listen([quiet, loud, quiet]) if e.label == "loud")
+    assert event.start == pytest.approx(0.4, abs=0.051)
+    assert event.stop == pytest.approx(0.8, abs=0.051)
+    assert list(load(loudness).listen([loud], on=0.95)) == []
+
+
+def test_golden_clips_are_recognized_here_as_where_they_were_made(loudness):
+    assert load(loudness).verify() < 1e-6
+
+
+def change(folder, name, edit):
+    content = (folder / name).read_bytes()
+    (folder / name).write_bytes(edit(content))
+
+
+@pytest.mark.parametrize("name", [MODEL, GOLDEN, CONFIG])
+def test_every_changed_or_missing_file_is_noticed(loudness, name):
+    content = (loudness / name).read_bytes()
+    for position in np.random.default_rng(0).integers(0, len(content) - 2, 40):
+        flipped = bytearray(content)
+        flipped[position] ^= 1 << int(position % 8)
+        (loudness / name).write_bytes(flipped)
+        with pytest.raises(BundleError, match=name):
+            load(loudness)
+    (loudness / name).write_bytes(content[: len(content) // 2])
+    with pytest.raises(BundleError, match=name):
+        load(loudness)
+    (loudness / name).unlink()
+    with pytest.raises(BundleError, match=f"no readable {name}"):
+        load(loudness)
+
+
+def test_a_folder_that_is_not_there_is_a_sentence(tmp_path):
+    with pytest.raises(BundleError, match=r"nowhere does not exist; a bundle holds model\.onnx"):
+        load(tmp_path / "nowhere")
+
+
+def rewrite(folder, **changes):
+    values = json.loads((folder / CONFIG).read_text()) | changes
+    (folder / CONFIG).write_text(json.dumps(values))
+
+
+def test_a_newer_format_is_refused_before_anything_else(loudness):
+    rewrite(loudness, format=99)
+    with pytest.raises(BundleError, match="bundle format 99; this ossicle reads up to 1"):
+        load(loudness)
+
+
+def test_relabelling_by_hand_is_refused(loudness):
+    rewrite(loudness, labels=["quiet", "loud"])
+    with pytest.raises(BundleError, match="changed after it was written"):
+        load(loudness)
+
+
+def put_model(folder, model):
+    """Another model under a correct hash: what a hostile bundle would look like."""
+    (folder / MODEL).write_bytes(model)
+    config = Config.read(folder)
+    files = config.files | {MODEL: file_entry(model)}
+    Config(**vars(config) | {"files": files}).write(folder)
+
+
+def hostile(model, kind):
+    import onnx
+    from onnx import helper
+
+    proto = onnx.load_from_string(model)
+    if kind == "custom":
+        proto.graph.node[0].domain = "evil"
+        proto.opset_import.append(helper.make_opsetid("evil", 1))
+    elif kind == "external":
+        tensor = proto.graph.initializer[0]
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        tensor.external_data.add(key="location", value="../../etc/passwd")
+    elif kind == "nested":
+        inner = helper.make_node("Steal", [], ["loot"], domain="evil")
+        branch = helper.make_graph([inner], "branch", [], [])
+        proto.graph.node.append(helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch))
+    return proto.SerializeToString()
+
+
+@pytest.mark.parametrize(
+    ("kind", "sentence"),
+    [
+        ("custom", "custom operator 'Abs' of 'evil'"),
+        ("external", "tensor 'axes' in another file"),
+        ("nested", "custom operator 'Steal' of 'evil'"),
+    ],
+)
+def test_models_that_reach_out_are_refused_before_they_run(loudness, loudness_model, monkeypatch, kind, sentence):
+    put_model(loudness, hostile(loudness_model, kind))
+    monkeypatch.setattr("ossicle.deploy.bundle._session", lambda *_: pytest.fail("a session was made"))
+    with pytest.raises(BundleError, match=sentence):
+        load(loudness)
+
+
+def test_any_bytes_are_looked_through_without_a_crash(loudness_model):
+    assert problems(loudness_model) == []
+    assert problems(b"") != []
+    assert problems(b"not a model at all") != []
+    draw = np.random.default_rng(1)
+    for _ in range(500):
+        mutated = bytearray(loudness_model)
+        for position in draw.integers(0, len(mutated), 3):
+            mutated[position] = draw.integers(256)
+        assert isinstance(problems(bytes(mutated[: draw.integers(1, len(mutated) + 1)])), list)
+
+
+def test_a_model_that_onnxruntime_cannot_run_is_a_sentence(loudness, loudness_model):
+    put_model(loudness, loudness_model.replace(b"Identity", b"Unheard!"))
+    with pytest.raises(BundleError, match=r"cannot run .*model\.onnx"):
+        load(loudness)
+
+
+DEVICE = """
+import sys
+class NoTorch:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("torch", "onnx", "onnxscript", "sklearn", "matplotlib", "safetensors", "pandas"):
+            raise ImportError(f"{name} is not on this device")
+sys.meta_path.insert(0, NoTorch())
+import numpy as np
+from ossicle.deploy import bundle
+recognizer = bundle.load(sys.argv[1])
+recognizer(np.zeros(1000))
+list(recognizer.listen([np.zeros(1000)]))
+list(recognizer.listen(sys.argv[2]))
+recognizer.verify()
+resident = int(open("/proc/self/statm").read().split()[1]) * 4096 / 1e6 if sys.platform == "linux" else 0
+print("torch" in sys.modules, resident)
+"""
+
+
+def test_a_device_without_torch_recognizes_within_120_mb(loudness, tmp_path):
+    import soundfile
+
+    soundfile.write(tmp_path / "a.wav", np.zeros(5000), RATE)
+    command = [sys.executable, "-c", DEVICE, str(loudness), str(tmp_path / "a.wav")]
+    answer = subprocess.run(command, capture_output=True, text=True, check=True)
+    torch_there, resident = answer.stdout.split()
+    assert torch_there == "False"
+    assert float(resident) < 120
+
+
+def test_a_bundle_may_be_carried_anywhere(loudness, tmp_path):
+    shutil.move(loudness, tmp_path / "else where é")
+    assert load(str(tmp_path / "else where é"))(np.ones(10)) == pytest.approx([1, 0])
