@@ -8,7 +8,6 @@ Nothing that is read here can run code. One process at a time may write a checkp
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -16,7 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ossicle.durable import flush, json_text, write
+from ossicle.durable import flush, write
+from ossicle.plain import digest, json_text
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -43,7 +43,7 @@ def save(folder: str | Path, tensors: Mapping[str, Tensor], info: Mapping[str, A
     """
     folder = Path(folder)
     files = {TENSORS: _pack(tensors), CONFIG: (json_text(dict(info)) + "\n").encode()}
-    files[MANIFEST] = _manifest({name: _digest(content) for name, content in files.items()})
+    files[MANIFEST] = _manifest({name: digest(content) for name, content in files.items()})
     with _as_sentence(folder):
         _replace(folder, files)
 
@@ -78,10 +78,6 @@ def _pack(tensors: Mapping[str, Tensor]) -> bytes:
 
 def _manifest(digests: Mapping[str, str]) -> bytes:
     return (json_text({"files": dict(sorted(digests.items())), "format": FORMAT}) + "\n").encode()
-
-
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
 
 
 def _beside(folder: Path, what: str) -> Path:
@@ -201,7 +197,7 @@ def _digests(place: Path) -> dict[str, str]:
 
 def _checked(place: Path, digests: Mapping[str, str]) -> dict[str, bytes]:
     files = {name: _read(place / name) for name in digests}
-    if wrong := [name for name, content in files.items() if _digest(content) != digests[name]]:
+    if wrong := [name for name, content in files.items() if digest(content) != digests[name]]:
         raise DamagedError(
             f"{' and '.join(str(place / name) for name in wrong)} differs from its SHA-256 in {MANIFEST}: "
             f"cut short, or changed since it was written. {_again(place)}"

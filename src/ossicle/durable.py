@@ -1,4 +1,4 @@
-"""Files that a crash or a full disk leaves whole: strict JSON, and bytes that have reached the disk.
+"""Files that a crash or a full disk leaves whole, and bytes that have reached the disk.
 
 Every call that changes the disk goes through `os`, one at a time, where the tests can fail each of them.
 """
@@ -6,46 +6,13 @@ Every call that changes the disk goes through `os`, one at a time, where the tes
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-
-def json_text(value: Any, *, indent: int | None = 1) -> str:
-    """Strict JSON, the same text for the same value.
-
-    NumPy numbers and arrays become plain ones, and paths text. Raises ValueError naming where NaN or infinity stands,
-    TypeError for what JSON cannot hold.
-    """
-    try:
-        return json.dumps(value, indent=indent, allow_nan=False, ensure_ascii=False, default=_plain)
-    except ValueError as error:
-        odd = [name for name, leaf in flat(value).items() if isinstance(leaf, float) and not math.isfinite(leaf)]
-        where = ", ".join(odd) or "a value"
-        raise ValueError(f"JSON has no NaN or infinity, and {where} is one: write None instead.") from error
-
-
-def _plain(value: Any) -> Any:
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    if isinstance(value, Path):
-        return str(value)
-    raise TypeError(f"{value!r} ({type(value).__name__}) cannot be written as JSON")
-
-
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """{"a": {"b": [1, 2]}} -> {"a.b.0": 1, "a.b.1": 2}; empty dicts and lists stay as leaves."""
-    if isinstance(value, Mapping) and value:
-        items: list[tuple[Any, Any]] = list(value.items())
-    elif isinstance(value, list | tuple) and value:
-        items = list(enumerate(value))
-    else:
-        return {prefix: value}
-    dot = prefix and prefix + "."
-    return {name: leaf for key, inner in items for name, leaf in flat(inner, f"{dot}{key}").items()}
+from ossicle.plain import json_text
 
 
 def write_json(path: str | Path, value: Any) -> None:
@@ -69,18 +36,57 @@ def write(path: Path, content: bytes) -> None:
     """Write a file and flush it to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)
     try:
-        rest = memoryview(content)
-        while rest:
-            rest = rest[os.write(descriptor, rest) :]
+        _write_all(descriptor, content)
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
 
 
-def flush(folder: Path) -> None:
-    """Make the names in a folder outlive a power cut. Raises OSError."""
-    descriptor = os.open(folder, os.O_RDONLY)
+def append(path: Path, content: bytes) -> None:
+    """Add to a file and hand it to the system, which writes it out in its own time. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
+    try:
+        _write_all(descriptor, content)
+    finally:
+        os.close(descriptor)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def flush(path: Path) -> None:
+    """Make a file's content, or the names in a folder, outlive a power cut. Raises OSError."""
+    descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def append_row(path: Path, row: Mapping[str, Any]) -> None:
+    """Add one line of JSON. Raises ValueError on NaN, OSError as it comes."""
+    append(path, (json_text(row, indent=None) + "\n").encode())
+
+
+def read_rows(path: Path) -> list[dict[str, Any]]:
+    """The lines of JSON in a file, none if there is no file; a last line cut short is left out. Raises ValueError."""
+    return [json.loads(line) for line in _lines(path)]
+
+
+def keep_rows(path: Path, count: int) -> int:
+    """Cut a file back to its first `count` lines, in one step, and return how many it has."""
+    lines = _lines(path)[:count]
+    if path.exists() and path.stat().st_size > sum(map(len, lines)):
+        new = path.with_name(f".{path.name}.{os.getpid()}.new")
+        write(new, b"".join(lines))
+        new.replace(path)
+        flush(path.parent)
+    return len(lines)
+
+
+def _lines(path: Path) -> list[bytes]:
+    content = path.read_bytes() if path.exists() else b""
+    return [line for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
