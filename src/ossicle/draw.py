@@ -91,3 +91,11 @@ class Draw:
         for field, seed in zip(fields, seeds.tolist(), strict=True):
             field.normal_(generator=torch.Generator(self.device).manual_seed(seed))
         return fields
+
+    def beta(self, name: str, alpha: float) -> Tensor:
+        """Beta(alpha, alpha) numbers, (B,) float32: each clip's from its own generator, seeded by its own draw."""
+        import torch
+
+        seeds = bits(self.clips, **self._where(name)).ravel()
+        numbers = [np.random.Generator(np.random.Philox(int(seed))).beta(alpha, alpha) for seed in seeds]
+        return torch.tensor(numbers, dtype=torch.float32, device=self.device)

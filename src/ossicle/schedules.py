@@ -1,13 +1,9 @@
-"""Learning rates as pure functions of the step, and the groups of parameters they act on."""
+"""Learning rates and momentum as pure functions of the step."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, NamedTuple
-
-if TYPE_CHECKING:
-    from torch import nn
+from typing import NamedTuple
 
 
 class Pace(NamedTuple):
@@ -55,17 +51,3 @@ def constant(step: int, steps: int) -> Pace:
 
 
 SCHEDULES = {"one_cycle": one_cycle, "cosine": cosine, "steps": steps, "constant": constant}
-
-
-def groups(body: Iterable[nn.Module], head: Iterable[nn.Module], *, body_rate: float, weight_decay: float) -> list[dict[str, Any]]:
-    """Parameter groups for an optimizer: each holds its `scale` on the rate; only matrices and kernels decay.
-
-    The body learns at `body_rate` times the head's rate (discriminative rates, Howard and Ruder 2018).
-    """
-    made = []
-    for modules, scale in ((body, body_rate), (head, 1.0)):
-        trained = [p for module in modules for p in module.parameters() if p.requires_grad]
-        for decays in (True, False):
-            chosen = [p for p in trained if (p.ndim > 1) == decays]
-            made.append({"params": chosen, "scale": scale, "weight_decay": weight_decay if decays else 0.0})
-    return [group for group in made if group["params"]]

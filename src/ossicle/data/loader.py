@@ -6,9 +6,10 @@ Sound comes from the cache, so a batch costs a copy; one thread copies ahead whi
 from __future__ import annotations
 
 import math
+from collections import deque
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, field
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -123,7 +124,6 @@ class Loader:
     seed: int = 0
     policy: str = "repeat"
     others: int = 0
-    waited: list[float] = field(default_factory=list, compare=False)
 
     @property
     def steps(self) -> int:
@@ -138,16 +138,14 @@ class Loader:
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
         """The epoch's batches from number `start` on, read one ahead."""
-        rows = self.order(epoch)[start:]
+        coming: deque[Future[Batch]] = deque()
         with ThreadPoolExecutor(1) as ahead:
-            coming = [ahead.submit(self.load, chosen, epoch) for chosen in rows[:2]]
-            for later in [*rows[2:], None, None]:
-                if not coming:
-                    return
-                batch = coming.pop(0).result()
-                if later is not None:
-                    coming.append(ahead.submit(self.load, later, epoch))
-                yield batch
+            for rows in self.order(epoch)[start:]:
+                coming.append(ahead.submit(self.load, rows, epoch))
+                if len(coming) > 2:
+                    yield coming.popleft().result()
+            while coming:
+                yield coming.popleft().result()
 
     def load(self, rows: np.ndarray, epoch: int) -> Batch:
         """The batch of these rows of the manifest."""

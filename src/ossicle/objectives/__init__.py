@@ -1,1 +1,6 @@
-"""Placeholder until its first file lands."""
+"""What is learned: an objective owns the model and all that is trained with it, and turns a batch into a loss."""
+
+from ossicle.objectives.npid import NPID
+from ossicle.objectives.supervised import Supervised
+
+OBJECTIVES = {"npid": NPID, "supervised": Supervised}

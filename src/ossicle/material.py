@@ -1,0 +1,132 @@
+"""What a recipe's data comes to on this machine: the parts of the manifest, decoded, and who heard what."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ossicle.data.cache import Cache, Prepared
+from ossicle.data.intake import look_over, refuse
+from ossicle.data.loader import DataError, Source, prepare
+from ossicle.data.manifest import Manifest, Parts
+from ossicle.datasets import DATASETS
+from ossicle.recipe import Recipe
+
+Tell = Callable[[str, dict[str, Any]], None]
+
+
+def quiet(kind: str, row: dict[str, Any]) -> None:
+    """Says nothing: the default of everything that can report its progress."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """The manifest's parts, the cache that holds their sound, and what was found out on the way."""
+
+    manifest: Manifest
+    parts: Parts
+    cache: Cache
+    prepared: Prepared
+    sample_rate: int
+    channels: int = 1
+
+    def source(self, part: Manifest) -> Source:
+        """A part's sound."""
+        return Source(part, self.cache, self.sample_rate, self.channels, frozenset(self.prepared.bad))
+
+    def describe(self) -> dict[str, Any]:
+        """Plain values that say which data a run learned from; a resumed run must find them the same."""
+        counts = {name: len(getattr(self.parts, name)) for name in ("train", "valid", "test")}
+        return {
+            "name": self.manifest.name,
+            "fingerprint": self.manifest.fingerprint(),
+            "content": hashlib.sha256("".join(sorted(self.digests(self.manifest))).encode()).hexdigest(),
+            "classes": list(self.manifest.classes),
+            "clips": counts,
+            "bad": len(self.prepared.bad),
+        }
+
+    def digests(self, part: Manifest) -> list[str]:
+        """The content of each file of a part, once each; bad files have none."""
+        paths = dict.fromkeys(clip.path for clip in part.clips)
+        return [self.prepared.digests[path] for path in paths if path in self.prepared.digests]
+
+    def seconds(self, part: Manifest) -> float:
+        """How much sound a part holds."""
+        total = 0.0
+        for clip in part.clips:
+            if (whole := self.prepared.lengths.get(clip.path)) is not None:
+                stop = whole / self.sample_rate if clip.stop is None else clip.stop
+                total += max(0.0, stop - clip.start)
+        return total
+
+
+def gather(recipe: Recipe, cache: Cache | None = None, *, sample_rate: int, channels: int = 1, tell: Tell = quiet) -> Material:
+    """Reads, looks over, splits and decodes a recipe's data. Every problem that can be seen beforehand is raised at once.
+
+    The test fold is decoded with the rest (so that bad files show before the work, and overlap with what pretraining
+    heard can be told) and is given to no one here.
+    """
+    cache = cache or Cache()
+    manifest = recipe.data.build(DATASETS)
+    supervised = recipe.objective.name == "supervised"
+    parts = divide(manifest, recipe, supervised=supervised)
+    purpose = "train" if supervised else "pretrain"
+    problems = look_over(manifest, purpose=purpose, fold=recipe.split.fold, batch=recipe.batch)
+    for problem in problems:
+        tell("note", {"note": problem.sentence})
+    refuse(problems)
+    if len(parts.train) < 2:
+        raise DataError(f"{len(parts.train)} clips are left to train on; at least 2 are needed: add recordings or labels")
+
+    def report(prepared: Prepared) -> None:
+        for note, paths in prepared.notes.items():
+            tell("note", {"note": f"{note} ({len(paths)} files, {paths[0]} for one)"})
+        for bad in prepared.bad.values():
+            tell("bad", {"path": bad.path, "stage": bad.stage, "reason": bad.reason})
+
+    prepared = prepare(
+        manifest,
+        cache,
+        sample_rate=sample_rate,
+        channels=channels,
+        max_bad=recipe.max_bad,
+        report=report,
+        progress=lambda done, total: tell("decode", {"done": done, "total": total}),
+    )
+    return Material(manifest, parts, cache, prepared, sample_rate, channels)
+
+
+def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:
+    """Train, validation and test part. Supervised training keeps labelled clips, `few` of each class where asked."""
+    split = recipe.split
+    if split.fold is not None or split.valid is not None:
+        manifest = manifest if manifest.folds else manifest.with_folds(5, recipe.seed)
+    parts = manifest.split(split.fold, split.valid)
+    if split.transductive:
+        parts = replace(parts, train=manifest)
+    if supervised:
+        parts = replace(parts, train=parts.train.labelled())
+        if split.few:
+            parts = replace(parts, train=parts.train.few(split.few, recipe.seed))
+    return parts
+
+
+def heard(start: str | Path | None) -> set[str] | None:
+    """The content digests of all that a run learned from, its own ancestors included; None where nothing tells."""
+    path = Path(start or "") / "heard.json"
+    return set(json.loads(path.read_text())) if start and path.exists() else None
+
+
+def stamp(start: str | None, test: list[str]) -> str:
+    """"none" without pretraining; "transductive" if it heard any of the test part, "inductive" if not, else "unknown"."""
+    if start is None:
+        return "none"
+    known = heard(start)
+    if known is None:
+        return "unknown"
+    return "transductive" if known.intersection(test) else "inductive"

@@ -1,0 +1,93 @@
+"""Optimizers over a body and a head, their pace, and their state as plain tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+
+def adamw(
+    body: Iterable[nn.Module],
+    head: Iterable[nn.Module],
+    *,
+    body_rate: float,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.01,
+) -> torch.optim.Optimizer:
+    """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
+    parameters = groups(body, head, body_rate=body_rate, weight_decay=weight_decay)
+    return torch.optim.AdamW(parameters, lr=lr, betas=tuple(betas), eps=eps, fused=True)
+
+
+def sgd(
+    body: Iterable[nn.Module],
+    head: Iterable[nn.Module],
+    *,
+    body_rate: float,
+    lr: float,
+    momentum: float = 0.9,
+    nesterov: bool = False,
+    weight_decay: float = 1e-4,
+) -> torch.optim.Optimizer:
+    """Stochastic gradient descent with momentum."""
+    parameters = groups(body, head, body_rate=body_rate, weight_decay=weight_decay)
+    return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
+
+
+OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
+
+
+def groups(
+    body: Iterable[nn.Module], head: Iterable[nn.Module], *, body_rate: float, weight_decay: float
+) -> list[dict[str, Any]]:
+    """Parameter groups: each holds its `scale` on the rate, and only matrices and kernels decay.
+
+    The body learns at `body_rate` times the head's rate (discriminative rates, Howard and Ruder 2018).
+    """
+    made = []
+    for modules, scale in ((body, body_rate), (head, 1.0)):
+        trained = [p for module in modules for p in module.parameters() if p.requires_grad]
+        for decays in (True, False):
+            chosen = [p for p in trained if (p.ndim > 1) == decays]
+            made.append({"params": chosen, "scale": scale, "weight_decay": weight_decay if decays else 0.0})
+    return [group for group in made if group["params"]]
+
+
+def set_pace(optimizer: torch.optim.Optimizer, rate: float, momentum: float | None) -> None:
+    """Sets each group's rate, times its scale, and the momentum (Adam's first beta) where a schedule moves it."""
+    for group in optimizer.param_groups:
+        group["lr"] = rate * group["scale"]
+        if momentum is not None and "betas" in group:
+            group["betas"] = (momentum, group["betas"][1])
+        elif momentum is not None:
+            group["momentum"] = momentum
+
+
+def parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    """All that the optimizer moves, in a fixed order."""
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
+def state(optimizer: torch.optim.Optimizer) -> dict[str, Tensor]:
+    """The optimizer's memory as named tensors; rates are not part of it, a schedule sets them at each step."""
+    return {
+        f"{number}.{name}": value
+        for number, parameter in enumerate(parameters(optimizer))
+        for name, value in optimizer.state.get(parameter, {}).items()
+        if isinstance(value, Tensor)
+    }
+
+
+def restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:
+    """Puts back what `state` gave, in each parameter's own memory layout, so that the same kernels run on it."""
+    moved = parameters(optimizer)
+    for dotted, value in tensors.items():
+        number, _, name = dotted.partition(".")
+        parameter = moved[int(number)]
+        own = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else torch.empty_like(value)
+        optimizer.state[parameter][name] = own.copy_(value)

@@ -1,0 +1,319 @@
+"""fit(): a recipe and a folder -> a trained run. The loop over stages, epochs and steps, once, visible.
+
+What can be heard is in `material`, what is learned in `objectives`, what survives a crash in `run`; here they meet.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ossicle import assemble, checkpoint, draw, evaluate, machine, material, optimizers, schedules
+from ossicle.data.cache import Cache
+from ossicle.data.loader import Batch, Loader
+from ossicle.draw import Draw
+from ossicle.durable import write_json
+from ossicle.material import Material, Tell, quiet
+from ossicle.model import Backbone, Classifier
+from ossicle.recipe import Recipe, Stage, to_dict
+from ossicle.run import Run
+
+
+class TrainingError(RuntimeError):
+    """Training that cannot go on; the message says where it stopped and what to try."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """Stopped by the user; the same command goes on from there."""
+
+
+def fit(
+    recipe: Recipe,
+    folder: str | Path,
+    *,
+    cache: Cache | None = None,
+    allow: tuple[str, ...] = (),
+    save_every: float = 30.0,
+    tell: Tell = quiet,
+) -> dict[str, Any]:
+    """Follows a recipe in a run folder and returns the run's result; a finished run returns at once, a stopped one goes on.
+
+    `tell(kind, row)` hears "shape", "note", "bad", "decode", "step" and "epoch". `save_every` is the least time between
+    checkpoints in seconds; `allow` names what may differ on a resume. RecipeError, DataError, IntakeError or RunError
+    before work starts; TrainingError when a loss is not finite; Interrupted after Ctrl-C, with the run saved.
+    """
+    assemble.rehearse(recipe, tell)
+    model = assemble.backbone(recipe)
+    found = material.gather(recipe, cache, sample_rate=model.sample_rate, channels=model.channels, tell=tell)
+    example = model.frontend(torch.zeros(8, model.channels, model.window)).flatten(0, 1)
+    surroundings = machine.settle(folder, recipe.precision, model.encoder, example)
+    with Run.start(folder, to_dict(recipe), found.describe(), surroundings, allow=allow) as run:
+        if run.done:
+            return run.result or {}
+        session = Session(recipe, found, run, surroundings["precision"], save_every, tell)
+        session.restore()
+        for note in run.notes:
+            tell("note", {"note": note})
+        session.work()
+        return session.finish()
+
+
+@dataclass
+class Progress:
+    """Where a run stands: what a checkpoint holds beside tensors. `step` counts within the epoch, `sums` is the epoch so far."""
+
+    stage: int = 0
+    epoch: int = 0
+    step: int = 0
+    steps: int = 0
+    clips: int = 0
+    seconds: float = 0.0
+    waited: float = 0.0
+    sums: dict[str, float] = field(default_factory=dict)
+
+
+class Session:
+    """One sitting of a run: the objective, its optimizer, and where they stand."""
+
+    optimizer: torch.optim.Optimizer | None = None
+
+    def __init__(self, recipe: Recipe, found: Material, run: Run, precision: str, save_every: float, tell: Tell):
+        self.recipe, self.material, self.run, self.tell = recipe, found, run, tell
+        self.save_every, self.saved = save_every, time.monotonic()
+        self.source = found.source(found.parts.train)
+        self.objective = assemble.objective(recipe, found.parts.train).to(memory_format=torch.channels_last)
+        self.model: Backbone | Classifier = self.objective.model
+        self.backbone = self.model.backbone if isinstance(self.model, Classifier) else self.model
+        self.backbone.precision = precision
+        if recipe.compile:
+            self.backbone.encoder.compile()
+        self.at = Progress()
+
+    # what survives
+
+    def restore(self) -> None:
+        """Goes back to the run's last checkpoint, if there is one."""
+        if (found := self.run.restore()) is None:
+            return
+        tensors, info = found
+        self.at = Progress(**info["progress"])
+        for stage in self.recipe.stages[: self.at.stage + 1]:
+            self.listen(stage)
+        self.objective.load_state_dict(_below("objective.", tensors))
+        self.optimizer = self.new_optimizer(self.recipe.stages[self.at.stage])
+        optimizers.restore(self.optimizer, _below("optimizer.", tensors))
+
+    def save(self) -> None:
+        """Writes a checkpoint from which training goes on bit for bit."""
+        tensors = {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
+        if self.optimizer is not None:
+            tensors |= {f"optimizer.{name}": value for name, value in optimizers.state(self.optimizer).items()}
+        self.run.save(tensors, {"progress": vars(self.at)})
+        self.saved = time.monotonic()
+
+    # the loop
+
+    def work(self) -> None:
+        """All that is left of all stages."""
+        with _interrupt_deferred() as interrupted:
+            for number, stage in islice(enumerate(self.recipe.stages), self.at.stage, None):
+                if self.optimizer is None:
+                    self.begin(number, stage)
+                while self.at.epoch < stage.epochs:
+                    self.work_epoch(stage, interrupted)
+                self.optimizer = None
+
+    def begin(self, number: int, stage: Stage) -> None:
+        """A stage's first moment: its front end, its normalization, its optimizer."""
+        self.at.stage, self.at.epoch, self.at.step = number, 0, 0
+        unfitted = float(self.backbone.mean) == 0 and float(self.backbone.sd) == 1
+        if self.listen(stage) or unfitted:
+            self.normalize()
+        self.optimizer = self.new_optimizer(stage)
+
+    def listen(self, stage: Stage) -> bool:
+        """Puts on the stage's front end; True if that changes what is heard."""
+        before = self.backbone.specs["frontend"]
+        if stage.frontend is None or stage.frontend == before:
+            return False
+        self.backbone.hear(stage.frontend)
+        self.objective.views = assemble.views(self.recipe, self.backbone)
+        return not assemble.sound_alike(before, stage.frontend)
+
+    @torch.no_grad()
+    def normalize(self, clips: int = 512) -> None:
+        """Fits mean and deviation on about `clips` training clips, without views."""
+        batches = islice(self.loader().epoch(0), math.ceil(clips / self.recipe.batch))
+        self.backbone.fit_normalization([self.backbone.frontend(batch.usable().wave) for batch in batches])
+
+    def loader(self) -> Loader:
+        """The training part's batches, cut to the present window."""
+        others = getattr(self.objective, "others", 0)
+        seed, policy = self.recipe.seed, self.recipe.policy
+        return Loader(self.source, self.backbone.window, self.recipe.batch, seed=seed, policy=policy, others=others)
+
+    def new_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
+        """The stage's optimizer: the encoder at the body's rate, everything above it at the full one."""
+        self.backbone.encoder.requires_grad_(not stage.frozen)
+        body = self.backbone.encoder.blocks()
+        head = [self.model.head] if isinstance(self.model, Classifier) else []
+        head += [module for name, module in self.objective.named_children() if name not in ("model", "views")]
+        made = {"body": body, "head": head, "body_rate": stage.body, "lr": stage.lr}
+        return self.recipe.optimizer.build(optimizers.OPTIMIZERS, **made)
+
+    def work_epoch(self, stage: Stage, interrupted: threading.Event) -> None:
+        """What is left of one epoch, its row in the log, and a checkpoint when one is due."""
+        self.objective.train()
+        self.backbone.encoder.train(not stage.frozen)
+        loader = self.loader()
+        number = sum(earlier.epochs for earlier in self.recipe.stages[: self.at.stage]) + self.at.epoch
+        whole = loader.steps * sum(each.epochs for each in self.recipe.stages)
+        clock = time.monotonic()
+        for slots in loader.epoch(number, self.at.step):
+            self.at.waited += time.monotonic() - clock
+            batch = slots.usable()
+            self.step(stage, batch, Draw(self.recipe.seed, number, batch.key), loader.steps)
+            now = time.monotonic()
+            self.at.seconds, clock = self.at.seconds + now - clock, now
+            self.tell("step", {"done": self.at.steps, "total": whole})
+            if interrupted.is_set():
+                self.save()
+                raise Interrupted(f"stopped after step {self.at.steps} of {whole}; the same command goes on from here")
+        self.close_epoch(stage, number)
+
+    def step(self, stage: Stage, batch: Batch, draws: Draw, steps: int) -> None:
+        """One update, or none where bad files left fewer than two clips in the batch."""
+        assert self.optimizer is not None
+        if len(batch) > 1:
+            place = {"step": self.at.epoch * steps + self.at.step, "steps": stage.epochs * steps}
+            pace = stage.schedule.build(schedules.SCHEDULES, **place)
+            optimizers.set_pace(self.optimizer, stage.lr * pace.rate, pace.momentum)
+            torch.manual_seed(draw.key(self.recipe.seed, "step", self.at.steps))
+            self.optimizer.zero_grad(set_to_none=True)
+            out = self.objective(batch, draws)
+            out["loss"].backward()
+            self.check(out["loss"], batch, draws)
+            self.optimizer.step()
+            self.objective.after_step()
+            self.count(out, len(batch))
+        self.at.step += 1
+        self.at.steps += 1
+
+    def check(self, loss: Tensor, batch: Batch, draws: Draw) -> None:
+        """Clips the gradient where asked, and stops before a loss or gradient that is not finite does harm."""
+        assert self.optimizer is not None
+        limit = self.recipe.clip_norm or math.inf
+        norm = nn.utils.clip_grad_norm_(optimizers.parameters(self.optimizer), limit)
+        if math.isfinite(float(loss)) and math.isfinite(float(norm)):
+            return
+        names = [self.source.manifest.clips[row].name for row in batch.index.tolist()]
+        raise TrainingError(
+            f"step {self.at.steps}: the loss is {float(loss)} and the gradient's norm {float(norm)}, first not finite in "
+            f"{_first_odd(self.objective, batch, draws)}. Nothing was updated. The batch was {', '.join(names)}. "
+            'Try a lower lr, clip_norm = 1.0, or precision = "fp32".'
+        )
+
+    def count(self, out: dict[str, Tensor], clips: int) -> None:
+        """Adds a step to the epoch's sums."""
+        self.at.clips += clips
+        for name, value in ({"clips": 1.0} | out).items():
+            self.at.sums[name] = self.at.sums.get(name, 0.0) + float(value) * clips
+
+    def close_epoch(self, stage: Stage, number: int) -> None:
+        """The epoch's row: means over its clips, time spent, and every `watch` epochs what the validation part says."""
+        clips = self.at.sums.pop("clips", 0.0) or 1.0
+        row: dict[str, Any] = {"stage": self.at.stage, "epoch": number + 1, "steps": self.at.steps, "lr": stage.lr}
+        row |= {name: total / clips for name, total in self.at.sums.items()}
+        row |= {"seconds": round(self.at.seconds, 3), "waited": round(self.at.waited, 3)}
+        last = number + 1 == sum(each.epochs for each in self.recipe.stages)
+        if self.recipe.watch and (last or (number + 1) % self.recipe.watch == 0):
+            row |= self.watch()
+        self.at.sums, self.at.epoch, self.at.step = {}, self.at.epoch + 1, 0
+        self.run.log(row)
+        self.tell("epoch", row)
+        if last or time.monotonic() - self.saved >= self.save_every:
+            self.save()
+
+    def watch(self) -> dict[str, Any]:
+        """What the validation part says, if there is one."""
+        valid = self.material.source(self.material.parts.valid)
+        return evaluate.watch(self.model, self.source, valid) if len(valid.manifest) else {}
+
+    def finish(self) -> dict[str, Any]:
+        """Calibrates on the validation part, saves the model, and closes the run with its result."""
+        parts, start = self.material.parts, self.recipe.base_start
+        result: dict[str, Any] = {
+            "kind": self.model.kind,
+            "seconds": self.at.seconds,
+            "steps": self.at.steps,
+            "clips": self.at.clips,
+            "hours": self.material.seconds(parts.train) / 3600,
+            "bad_files": len(self.material.prepared.bad),
+            "pretraining": material.stamp(start, self.material.digests(parts.test)),
+        }
+        if len(parts.valid):
+            if isinstance(self.model, Classifier):
+                result["temperature"] = evaluate.calibrate(self.model, self.material.source(parts.valid))
+            result["valid"] = self.watch()
+        self.model.eval().save(self.run.folder / "model")
+        if memory := self.objective.memory():
+            checkpoint.save(self.run.folder / "memory", memory, {"kind": "memory"})
+        known = material.heard(start) or set()
+        write_json(self.run.folder / "heard.json", sorted(known.union(self.material.digests(parts.train))))
+        self.run.finish(result)
+        return result
+
+
+def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
+def _first_odd(objective: nn.Module, batch: Batch, draws: Draw) -> str:
+    """The first module, in order of work, whose output is not finite; else the backward pass."""
+    odd: list[str] = []
+
+    def look(name: str) -> Any:
+        def hook(module: nn.Module, given: Any, made: Any) -> None:
+            if isinstance(made, Tensor) and not bool(made.isfinite().all()):
+                odd.append(f"{name} ({type(module).__name__})")
+
+        return hook
+
+    hooks = [module.register_forward_hook(look(name)) for name, module in objective.named_modules() if name]
+    with torch.no_grad():
+        objective(batch, draws)
+    for hook in hooks:
+        hook.remove()
+    return odd[0] if odd else "the loss or the backward pass"
+
+
+@contextmanager
+def _interrupt_deferred() -> Iterator[threading.Event]:
+    """Ctrl-C and SIGTERM set a flag that is read between steps; a second Ctrl-C stops at once."""
+    flag = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield flag
+        return
+
+    def ask(number: int, frame: Any) -> None:
+        if flag.is_set():
+            raise KeyboardInterrupt
+        flag.set()
+
+    kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield flag
+    finally:
+        for number, handler in kept.items():
+            signal.signal(number, handler)
