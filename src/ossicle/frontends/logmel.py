@@ -6,9 +6,9 @@ import math
 from typing import Literal
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ossicle.frontends.stft import Framing, Spectrum
+from ossicle.frontends.stft import Framing, SpectralFrontend
 
 Scale = Literal["slaney", "htk"]
 
@@ -54,17 +54,27 @@ def filterbank(
     return bank * 2 / (right - left) if norm == "slaney" else bank
 
 
-class LogMel(nn.Module):
+def packed(bank: Tensor) -> tuple[Tensor, Tensor]:
+    """(F, K) -> (K,), (2, K): triangles overlap in pairs, so a bin lights its first band and perhaps the next."""
+    first = (bank > 0).int().argmax(0)
+    padded = torch.cat([bank, torch.zeros_like(bank[:1])])
+    return first, torch.cat([padded.gather(0, first[None]), padded.gather(0, first[None] + 1)])
+
+
+class LogMel(SpectralFrontend):
     """log(M |STFT|^power + offset) for waves whose full scale is 1.
 
-    M is the mel filter bank; STFT is unscaled (a full-scale sine at a bin's frequency has magnitude sum(window) / 2), as
-    in librosa.feature.melspectrogram. `log` is "ln" or "log10", which add `offset`, or "db": 10 log10(max(E, offset)) of
-    energies (power=2) and 20 log10 of magnitudes (power=1), as librosa's power_to_db and amplitude_to_db with ref=1 and
-    top_db=None. `offset` is thus in the units of E, and silence gives log(offset). `gain` multiplies the wave: 32768
-    reads it as 16-bit integers. `seconds` is the window the model hears. For win, hop, center and pad_mode see `Framing`.
+    M is the mel filter bank. STFT is unscaled, as in librosa.feature.melspectrogram: a full-scale sine at a bin's
+    frequency has magnitude sum(window) / 2. `log` is "ln" or "log10", which add `offset`, or "db", which takes it for a
+    floor: 10 log10(max(E, offset)) of energies E (power=2), 20 log10 of magnitudes (power=1), as librosa's power_to_db
+    and amplitude_to_db with ref=1 and top_db=None. So `offset` is in the units of E and silence gives log(offset).
+    `gain` multiplies the wave: 32768 reads it as 16-bit integers. For win, hop, center and pad_mode see `Framing`.
     """
 
     maps = 1
+    band: Tensor
+    weights: Tensor
+    count: Tensor
 
     def __init__(
         self,
@@ -87,30 +97,31 @@ class LogMel(nn.Module):
         pad_mode: Literal["reflect", "constant"] = "reflect",
         gain: float = 1.0,
     ) -> None:
-        super().__init__()
         _one_of("scale", scale, ("slaney", "htk"))
         _one_of("norm", norm, ("slaney", None))
         _one_of("power", power, (1.0, 2.0))
         _one_of("log", log, ("ln", "log10", "db"))
         if offset <= 0:
             raise ValueError(f"offset = {offset:g}: the logarithm of silence needs a positive one.")
-        self.sample_rate, self.seconds, self.bins, self.hop = sample_rate, seconds, mels, hop
-        self.power, self.log, self.offset = power, log, offset
-        self.framing = Framing(n_fft, win or n_fft, hop, window, center, pad_mode, gain)
-        self.spectrum: nn.Module = Spectrum(self.framing)
-        bank = filterbank(sample_rate, n_fft, mels, f_min, f_max or sample_rate / 2, scale, norm)
-        self.register_buffer("bank", bank.float(), persistent=False)
+        super().__init__(
+            Framing(n_fft, n_fft if win is None else win, hop, window, center, pad_mode, gain),
+            sample_rate=sample_rate,
+            seconds=seconds,
+        )
+        self.bins, self.power, self.log, self.offset = mels, power, log, offset
+        f_max = sample_rate / 2 if f_max is None else f_max
+        band, weights = packed(filterbank(sample_rate, n_fft, mels, f_min, f_max, scale, norm))
+        self.register_buffer("band", band, persistent=False)
+        self.register_buffer("weights", weights.float(), persistent=False)
+        self.register_buffer("count", torch.arange(mels)[:, None], persistent=False)
 
-    bank: Tensor
+    def bank(self) -> Tensor:
+        """(F, K): the filter bank, unpacked. An exported file so holds 3 numbers a bin instead of F."""
+        above = self.count - self.band
+        return (above == 0) * self.weights[0] + (above == 1) * self.weights[1]
 
-    def frames(self, length: int) -> int:
-        """How many frames a wave of `length` samples gives."""
-        return self.framing.frames(length)
-
-    def forward(self, wave: Tensor) -> Tensor:
-        with torch.autocast(wave.device.type, enabled=False):
-            energy = self.bank @ (self.spectrum(wave) if self.power == 2 else self.spectrum(wave).sqrt())
-            return self.level(energy)[:, :, None]
+    def picture(self, power: Tensor) -> Tensor:
+        return self.level(self.bank() @ (power if self.power == 2 else power.sqrt()))[:, None]
 
     def level(self, energy: Tensor) -> Tensor:
         """Mel energies or magnitudes to their logarithm."""

@@ -10,8 +10,8 @@ from ossicle.draw import Draw
 
 def pieces(signal: Tensor, start: Tensor, length: int) -> Tensor:
     """(B, ..., T), (B,) -> (B, ..., length): from each clip the `length` steps that begin at its own `start`."""
-    rows = torch.arange(len(signal), device=signal.device)
-    return signal.unfold(-1, length, 1)[rows, ..., start, :]
+    parts = [clip.narrow(-1, at, length) for clip, at in zip(signal, start.tolist(), strict=True)]
+    return torch.stack(parts)
 
 
 class Crop:
@@ -41,7 +41,7 @@ class Roll:
         length = wave.shape[-1]
         most = length // 2 if self.most is None else min(self.most, length // 2)
         shift = draw.integers("roll", low=-most, high=most + 1)
-        return pieces(torch.cat([wave, wave], -1), -shift % length, length)
+        return torch.stack([clip.roll(by, -1) for clip, by in zip(wave, shift.tolist(), strict=True)])
 
 
 class Gain:

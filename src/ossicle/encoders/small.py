@@ -1,0 +1,97 @@
+"""(B, M, F, N) -> (B, D): four convolutions and multi-head attentive pooling, small enough for a device.
+
+The base model of "Cross-task pre-training for on-device acoustic scene classification" (Zhang, Zou and Li): kernels of
+3, max pooling of 2, channels 64, 128, 256 and 512, four attention heads.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Literal
+
+from torch import Tensor, nn
+
+
+class AttentivePool(nn.Module):
+    """(B, c, N) -> (B, heads c): each head's own weighted mean over time (Zhu et al. 2018; Lin et al. 2017, eq. 6).
+
+    The weights are softmax_time(W2 relu(W1 h)), W1 and W2 without bias: c * hidden + hidden * heads parameters.
+    """
+
+    def __init__(self, channels: int, *, heads: int, hidden: int) -> None:
+        super().__init__()
+        self.hidden = nn.Linear(channels, hidden, bias=False)
+        self.score = nn.Linear(hidden, heads, bias=False)
+
+    def weights(self, steps: Tensor) -> Tensor:
+        """(B, c, N) -> (B, heads, N): positive, summing to 1 over time."""
+        return self.score(self.hidden(steps.mT).relu()).mT.softmax(-1)
+
+    def forward(self, steps: Tensor) -> Tensor:
+        return (self.weights(steps) @ steps.mT).flatten(1)
+
+
+class SmallCNN(nn.Module):
+    """The small CNN in two readings; `dim` is 8 width heads, 2048 at the published width of 64.
+
+    "1d" convolves over time with maps x bins as input channels, the reading by which the published sizes add up: at 64
+    bins 529,344 convolution parameters, 1,920 of batch normalization and 528,384 of pooling. "2d" convolves over the
+    image and averages over frequency before the heads. Max pooling keeps an odd last step, so that even an image of one
+    frame passes.
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: int,
+        maps: int = 1,
+        reading: Literal["1d", "2d"] = "1d",
+        width: int = 64,
+        heads: int = 4,
+        attention: int = 1024,
+    ) -> None:
+        super().__init__()
+        if reading not in ("1d", "2d"):
+            raise ValueError(f"reading {reading!r}; known: 1d, 2d.")
+        self.reading = reading
+        channels = (maps * bins if reading == "1d" else maps, width, 2 * width, 4 * width, 8 * width)
+        layer = _layer_1d if reading == "1d" else _layer_2d
+        self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(channels))
+        self.pool = AttentivePool(channels[-1], heads=heads, hidden=attention)
+        self.dim = heads * channels[-1]
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts from stem to last, as parameter groups."""
+        return [*self.layers, self.pool]
+
+    def steps(self, image: Tensor) -> Tensor:
+        """(B, M, F, N) -> (B, 8 width, about N / 16): what the heads attend to."""
+        steps = image.flatten(1, 2) if self.reading == "1d" else image
+        for layer in self.layers:
+            steps = layer(steps)
+        return steps if self.reading == "1d" else steps.mean(2)
+
+    def attention(self, image: Tensor) -> Tensor:
+        """(B, M, F, N) -> (B, heads, about N / 16): where each head listens."""
+        return self.pool.weights(self.steps(image))
+
+    def forward(self, image: Tensor) -> Tensor:
+        return self.pool(self.steps(image))
+
+
+def _layer_1d(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv1d(inputs, outputs, 3, padding=1),
+        nn.BatchNorm1d(outputs),
+        nn.ReLU(inplace=True),
+        nn.MaxPool1d(2, ceil_mode=True),
+    )
+
+
+def _layer_2d(inputs: int, outputs: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+        nn.MaxPool2d(2, ceil_mode=True),
+    )
