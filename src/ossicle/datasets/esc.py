@@ -5,22 +5,25 @@ K. J. Piczak, "ESC: Dataset for Environmental Sound Classification", ACM Multime
 
 from __future__ import annotations
 
-import csv
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from ossicle.data.intake import Problem, refuse
 from ossicle.data.manifest import Clip, Manifest
+from ossicle.datasets import tables
 
 TABLE = "meta/esc50.csv"
+HEADER = ("filename", "fold", "target", "category", "esc10", "src_file", "take")
+ENDINGS = (".wav", ".ogg", ".flac")
 
 
 def esc50(path: str | Path) -> Manifest:
     """All classes of the release at `path`, in the order of their stored targets; the clips are .wav or .ogg."""
-    return _read(Path(path), "esc50", esc10=False)
+    return _manifest("esc50", Path(path), _rows(Path(path)))
 
 
 def esc10(path: str | Path) -> Manifest:
     """The clips that the release marks with its `esc10` flag: ten classes of forty."""
-    return _read(Path(path), "esc10", esc10=True)
+    return _manifest("esc10", Path(path), [row for row in _rows(Path(path)) if row["esc10"] == "True"])
 
 
 def is_esc(path: Path) -> bool:
@@ -33,26 +36,26 @@ def only_esc10(path: Path) -> bool:
     return all(row["esc10"] == "True" for row in _rows(path))
 
 
-def _read(root: Path, name: str, *, esc10: bool) -> Manifest:
+def _rows(root: Path) -> list[dict[str, str]]:
     if not is_esc(root):
-        raise ValueError(
-            f"{root} is no ESC release: looked for {TABLE} and audio/ in it; give the folder that holds both"
-        )
-    rows = [row for row in _rows(root) if row["esc10"] == "True" or not esc10]
+        sentence = f"{root} is no ESC release: looked for {TABLE} and audio/ in it; give the folder that holds both"
+        refuse([Problem("refuse", 45, sentence)])
+    table = tables.read(root / TABLE)
+    if table.header != HEADER:
+        refuse([Problem("refuse", 49, f"has the columns {table.header}, not {HEADER}", TABLE)])
+    short = [row for row in table.rows if len(row.cells) != len(HEADER) or not (row.cells[1] + row.cells[2]).isdigit()]
+    refuse(Problem("refuse", 49, f"is no clip: {row.cells}", f"{TABLE} line {row.line}") for row in short)
+    return [dict(zip(HEADER, row.cells, strict=True)) for row in table.rows]
+
+
+def _manifest(name: str, root: Path, rows: list[dict[str, str]]) -> Manifest:
     targets = {row["category"]: int(row["target"]) for row in rows}
     return Manifest.of(name, (_clip(root, row) for row in rows), classes=sorted(targets, key=targets.__getitem__))
 
 
-def _rows(root: Path) -> list[dict[str, str]]:
-    with (root / TABLE).open(newline="", encoding="utf-8-sig") as file:
-        return list(csv.DictReader(file))
-
-
 def _clip(root: Path, row: dict[str, str]) -> Clip:
-    """The name is the release's own, so that a copy in another format is the same clip."""
-    name = f"audio/{Path(row['filename']).stem}"
-    path = next(
-        (p for ending in (".wav", ".ogg", ".flac") if (p := root / (name + ending)).is_file()),
-        root / f"audio/{row['filename']}",
-    )
+    """The name leaves out the file's ending, so that a copy in another format is the same clip."""
+    name = str(PurePosixPath("audio", row["filename"]).with_suffix(""))
+    found = (file for ending in ENDINGS if (file := root / (name + ending)).is_file())
+    path = next(found, root / "audio" / row["filename"])
     return Clip(path, name, (row["category"],), int(row["fold"]), row["src_file"])
