@@ -32,6 +32,16 @@ def write_json(path: str | Path, value: Any) -> None:
     flush(path.parent)
 
 
+def read_json(path: str | Path) -> Any:
+    """The value in a JSON file. Raises ValueError as a sentence when it is missing or damaged."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise ValueError(
+            f"{path} cannot be read: {error}. Make it again, or fetch it from where it was made."
+        ) from error
+
+
 def write(path: Path, content: bytes) -> None:
     """Write a file and flush it to the disk. Raises OSError."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666)

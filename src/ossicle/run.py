@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ossicle import checkpoint
-from ossicle.durable import append_row, flush, keep_rows, read_rows, write_json
+from ossicle.durable import append_row, flush, keep_rows, read_json, read_rows, write_json
 from ossicle.lock import Lock, LockedError
 from ossicle.plain import Difference, differences, json_text
 
@@ -181,11 +181,10 @@ class Run:
         return _rows(self.folder / "log.jsonl")
 
     def _json(self, part: str) -> dict[str, Any]:
-        path = self.folder / f"{part}.json"
         try:
-            return json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise RunError(f"{path} cannot be read ({error}): the run is damaged. Choose another folder.") from error
+            return read_json(self.folder / f"{part}.json")
+        except ValueError as error:
+            raise RunError(str(error)) from error
 
     # working in it
 
@@ -227,12 +226,6 @@ class Run:
             )
         return (found[1], found[2]["state"]) if found else None
 
-    @classmethod
-    def peek(cls, folder: str | Path) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """What `restore` would give, changing nothing; None where there is no run or no checkpoint yet."""
-        found = cls(Path(folder))._newest()
-        return (found[1], found[2]["state"]) if found else None
-
     def _newest(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
         damaged: list[str] = []
         for number in sorted(self._generations(), reverse=True):
@@ -250,11 +243,12 @@ class Run:
         return None
 
     def finish(self, result: Mapping[str, Any]) -> None:
-        """Write the result, which makes the run `done`, and give up the lock."""
+        """Write the result, which makes the run `done`; remove the checkpoints, of no more use; give up the lock."""
         with _as_sentence(self.folder):
             if (self.folder / "log.jsonl").exists():
                 flush(self.folder / "log.jsonl")
             write_json(self.folder / "result.json", result)
+            shutil.rmtree(self.folder / "checkpoints", ignore_errors=True)
         self.close()
 
     def close(self) -> None:

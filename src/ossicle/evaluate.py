@@ -1,0 +1,293 @@
+"""A model and clips -> (n, K) probabilities, (n, D) features, and what they are worth.
+
+`final` and `curve` are the only readers of a test fold; how often `final` opened one is counted in its result.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ossicle import answers, material, measures, recipe
+from ossicle.answers import compare
+from ossicle.data.cache import Cache
+from ossicle.data.loader import Source, prepare, windows
+from ossicle.data.manifest import Manifest
+from ossicle.datasets import DATASETS
+from ossicle.durable import read_json, write_json
+from ossicle.intervals import bootstrap, paired, paired_t
+from ossicle.measures import knn, known, linear_probe, metrics
+from ossicle.model import Backbone, Classifier, load
+from ossicle.run import Run
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+__all__ = [
+    "EvaluationError",
+    "Prediction",
+    "bootstrap",
+    "calibrate",
+    "compare",
+    "curve",
+    "embed",
+    "final",
+    "knn",
+    "linear_probe",
+    "metrics",
+    "paired",
+    "paired_t",
+    "predict",
+    "watch",
+]
+
+
+class EvaluationError(ValueError):
+    """An evaluation that would tell nothing; the message says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """(n, K) probability and (n, D) feature, float32, means over a clip's windows; (n,) valid: could be heard."""
+
+    probability: np.ndarray
+    feature: np.ndarray
+    valid: np.ndarray
+
+
+def predict(classifier: Classifier, source: Source, *, batch: int = 64) -> Prediction:
+    """What a classifier makes of every clip of a source. The rows of bad files are zero and not `valid`."""
+
+    def see(wave: Tensor) -> tuple[Tensor, Tensor]:
+        feature = classifier.backbone(wave)
+        return classifier.probability(classifier.head(feature)), feature
+
+    sizes = (len(classifier.labels), classifier.backbone.dim)
+    (probability, feature), valid = _means(classifier, source, see, sizes, batch)
+    return Prediction(probability, feature, valid)
+
+
+def embed(backbone: Backbone, source: Source, *, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
+    """(n, D) float32 features, the mean over a clip's windows, and (n,) whether the clip could be heard."""
+    (feature,), valid = _means(backbone, source, lambda wave: (backbone(wave),), (backbone.dim,), batch)
+    return feature, valid
+
+
+def _means(
+    model: Backbone | Classifier,
+    source: Source,
+    see: Callable[[Tensor], Sequence[Tensor]],
+    sizes: Sequence[int],
+    batch: int,
+) -> tuple[list[np.ndarray], np.ndarray]:
+    """What `see` makes of windows (B, C, T), each a (B, size), as the mean over each clip's windows (n, size)."""
+    sums = [np.zeros((len(source.manifest), size)) for size in sizes]
+    count = np.zeros(len(source.manifest))
+    for index, seen in _heard(model, source, see, batch):
+        np.add.at(count, index, 1)
+        for total, part in zip(sums, seen, strict=True):
+            np.add.at(total, index, part)
+    return [(total / np.maximum(count, 1)[:, None]).astype(np.float32) for total in sums], count > 0
+
+
+def _heard(
+    model: Backbone | Classifier, source: Source, see: Callable[[Tensor], Sequence[Tensor]], batch: int
+) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
+    """The clips' rows (B,) and what `see` makes of their windows, batch by batch, in evaluation mode."""
+    import torch
+
+    device = next(model.parameters()).device
+    with _evaluating(model), torch.no_grad():
+        for part in windows(source, window=model.window, policy=model.policy, batch=batch):
+            yield part.index.numpy(), [seen.float().cpu().numpy() for seen in see(part.wave.to(device))]
+
+
+@contextmanager
+def _evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, and afterwards each module as it was: a frozen encoder in a model that trains stays frozen."""
+    before = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in before:
+            module.training = training
+
+
+def calibrate(classifier: Classifier, source: Source, *, batch: int = 64) -> float:
+    """Sets and returns the classifier's temperature, fitted on clips that it was not trained on."""
+    found = list(_heard(classifier, source, lambda wave: (classifier(wave),), batch))
+    if found:
+        logits, clip = np.concatenate([seen[0] for _, seen in found]), np.concatenate([index for index, _ in found])
+        fitted = measures.temperature(logits, source.manifest.targets(), multilabel=classifier.multilabel, clip=clip)
+        classifier.temperature.fill_(fitted)
+    return float(classifier.temperature)
+
+
+def watch(model: Backbone | Classifier, train: Source, valid: Source) -> dict[str, Any]:
+    """A row for the log: how a classifier, or 5-NN on an encoder with the training part as bank, does on validation."""
+    return {f"valid_{name}": value for name, value in _glance(model, train, valid).items()}
+
+
+def curve(model: Backbone | Classifier, train: Source, test: Source) -> dict[str, Any]:
+    """The same row for a test fold: for drawing a published curve, never for choosing anything."""
+    return {f"test_{name}": value for name, value in _glance(model, train, test).items()}
+
+
+def _glance(model: Backbone | Classifier, train: Source, source: Source) -> dict[str, Any]:
+    if not known(source.manifest.targets()).any() or not known(train.manifest.targets()).any():
+        return {}
+    if isinstance(model, Classifier):
+        whole = _score(source.manifest, predict(model, source))
+        return {name: whole[name] for name in ("accuracy", "class_accuracy", "nll", "mAP") if name in whole}
+    bank, heard = embed(model, train)
+    feature, valid = embed(model, source)
+    votes = knn(bank[heard], train.manifest.targets()[heard], feature, classes=len(train.manifest.classes))
+    whole = _score(source.manifest, Prediction(votes, feature, valid))
+    return {f"knn_{name}": whole[name] for name in ("accuracy", "mAP") if name in whole}
+
+
+def _score(part: Manifest, found: Prediction) -> dict[str, Any]:
+    """`metrics` of the clips that could be heard, with the interval of the accuracy."""
+    keep = found.valid
+    target = part.targets()[keep]
+    whole = metrics(found.probability[keep], target, part.classes, multilabel=part.multilabel)
+    if not part.multilabel:
+        scored = known(target)
+        groups = [clip.recording for clip, kept in zip(part.clips, keep, strict=True) if kept]
+        right = measures.correct(found.probability[keep], target)
+        over = bootstrap(right[scored], np.array(groups)[scored])
+        whole["interval"] = {"low": over.low, "high": over.high, "over": over.over}
+    return whole
+
+
+# -- the test part ----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Exam:
+    """What is asked: the clips, which rows are scored after learning from which (by a frozen encoder), and its name."""
+
+    whole: Manifest
+    deals: list[tuple[np.ndarray, np.ndarray]]
+    own: bool
+
+    @property
+    def asked(self) -> np.ndarray:
+        return np.sort(np.concatenate([test for _, test in self.deals]))
+
+
+def final(folder: str | Path, manifest: Manifest | None = None, cache: Cache | None = None) -> dict[str, Any]:
+    """Scores a finished run on its test fold, or on other data, and writes evaluation.json and predictions.csv there.
+
+    A classifier is scored as it is. An encoder stays frozen and is scored by 5-NN ("accuracy" is that one's) and by a
+    linear probe, learned from the training part; on other data, or trained without a test fold, fold by fold. Other
+    data's name is added to the files' names. `openings` counts how often this was done; `pretraining` says whether
+    pretraining heard the test clips, `heard` how many of their files were learned from anywhere; `thin` names classes
+    whose accuracy says little. Raises EvaluationError, ValueError, DataError.
+    """
+    run = Run.open(folder)
+    if not run.done:
+        raise EvaluationError(f"{folder} is not finished: start it again with the same command, and evaluate it then.")
+    followed, model, cache = recipe.from_dict(run.recipe), load(folder), cache or Cache()
+    exam = _exam(run, followed, model, manifest)
+    prepared = prepare(
+        exam.whole, cache, sample_rate=model.sample_rate, channels=model.channels, max_bad=followed.max_bad
+    )
+    source = Source(exam.whole, cache, model.sample_rate, model.channels, frozenset(prepared.bad))
+    part = exam.whole.select(exam.asked)
+    content = sorted({prepared.digests[clip.path] for clip in part.clips if clip.path in prepared.digests})
+    tag = "" if exam.own else "-" + re.sub(r"[^\w.-]+", "-", exam.whole.name).strip("-")
+    return _record(run, tag, part, _origin(run, followed, model, exam, content), _answers(model, source, exam))
+
+
+def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manifest: Manifest | None) -> _Exam:
+    own = manifest is None or manifest.fingerprint() == run.data["fingerprint"]
+    manifest = followed.data.build(DATASETS) if manifest is None else manifest
+    if own and followed.split.fold is not None:
+        split = replace(followed.split, transductive=False)  # the bank of a frozen encoder never holds the test clips
+        parts = material.divide(manifest, replace(followed, split=split), supervised=False)
+        bank = parts.train.labelled()
+        whole = replace(parts.test, clips=(*bank.clips, *parts.test.clips))
+        return _Exam(whole, [(np.arange(len(bank)), np.arange(len(bank), len(whole)))], own)
+    if isinstance(model, Classifier):
+        if own:
+            raise EvaluationError(f"{run.folder} was trained on all of its data and has no test fold: give other data.")
+        whole = _in_terms_of(model, manifest.labelled())
+        return _Exam(whole, [(np.arange(0), np.arange(len(whole)))], own)
+    whole = manifest.labelled()
+    whole = whole if whole.folds else whole.with_folds(5)
+    fold = np.array([clip.fold or 0 for clip in whole.clips])
+    return _Exam(whole, [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in whole.folds], own)
+
+
+def _in_terms_of(model: Classifier, manifest: Manifest) -> Manifest:
+    """The same clips with the model's classes in the model's order, so that no label shifts."""
+    if strange := sorted(set(manifest.classes) - set(model.labels)):
+        raise EvaluationError(
+            f"{manifest.name} has labels that the model never learned: {', '.join(strange)}. It knows: "
+            f"{', '.join(model.labels)}. Rename the labels, or leave those clips out."
+        )
+    return replace(manifest, classes=model.labels, multilabel=model.multilabel)
+
+
+def _answers(model: Backbone | Classifier, source: Source, exam: _Exam) -> dict[str, Prediction]:
+    """The answers to the asked clips, by the name of who gave them."""
+    if isinstance(model, Classifier):
+        part = replace(source, manifest=exam.whole.select(exam.asked))
+        return {"classifier": predict(model, part)}
+    feature, valid = embed(model, source)
+    target, classes = exam.whole.targets(), len(exam.whole.classes)
+    found = {}
+    for name, learn in (("knn", knn), ("linear_probe", linear_probe)):
+        probability = np.zeros((len(feature), classes), np.float32)
+        for bank, test in exam.deals:
+            bank = bank[valid[bank]]
+            probability[test] = learn(feature[bank], target[bank], feature[test], classes=classes)
+        found[name] = Prediction(probability[exam.asked], feature[exam.asked], valid[exam.asked])
+    return found
+
+
+def _origin(
+    run: Run, followed: recipe.Recipe, model: Backbone | Classifier, exam: _Exam, content: list[str]
+) -> dict[str, Any]:
+    """Whose result this is, and what the model had heard of the test clips before, by their files' content."""
+    encoder = isinstance(model, Backbone)
+    stamp = material.stamp(str(run.folder) if encoder else followed.base_start, content)
+    if exam.own and not encoder:
+        stamp = (run.result or {}).get("pretraining", stamp)
+    learned = material.heard(run.folder)
+    heard = None if learned is None else len(learned.intersection(content))
+    fold = followed.split.fold if exam.own else None
+    return {"kind": model.kind, "data": exam.whole.name, "fold": fold, "pretraining": stamp, "heard": heard}
+
+
+def _record(run: Run, tag: str, part: Manifest, origin: dict[str, Any], found: dict[str, Prediction]) -> dict[str, Any]:
+    place = run.folder / f"evaluation{tag}.json"
+    openings = read_json(place)["openings"] + 1 if place.exists() else 1
+    scores = {name: _score(part, prediction) for name, prediction in found.items()}
+    first, *others = found
+    bad = int((~found[first].valid).sum())
+    result = origin | {"openings": openings, "bad": bad, "thin": _thin(part), "by": first} | scores[first]
+    result |= {name: scores[name] for name in others}
+    for name, prediction in found.items():
+        mark = "" if name == first else f"-{name}"
+        answers.write(run.folder / f"predictions{tag}{mark}.csv", part, prediction.probability, prediction.valid)
+    write_json(place, result)
+    return result
+
+
+def _thin(part: Manifest) -> dict[str, str]:
+    """Classes whose test clips all come from one recording: their accuracy cannot be estimated."""
+    rows = {label: [clip for clip in part.clips if label in clip.labels] for label in part.classes}
+    return {
+        label: f"{len(clips)} test clips of one recording"
+        for label, clips in rows.items()
+        if clips and len({clip.recording for clip in clips}) == 1
+    }
