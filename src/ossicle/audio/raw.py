@@ -1,0 +1,55 @@
+"""Raw samples from a pipe -> (C, t) float32 blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from ossicle.audio.errors import AudioError
+from ossicle.audio.waves import implausible
+
+_KINDS: dict[str, tuple[np.dtype[Any], float]] = {
+    "s16le": (np.dtype("<i2"), 2.0**-15),
+    "f32le": (np.dtype("<f4"), 1.0),
+}
+
+
+def read_raw(
+    stream: BinaryIO, *, sample_rate: int, channels: int = 1, format: str = "s16le", block: int = 4096
+) -> Iterator[np.ndarray]:
+    """Interleaved samples "s16le" or "f32le" from a binary stream -> (channels, block) float32, the last one shorter.
+
+    `sample_rate` only serves to name places. AudioError for a sample that is not finite, and, after all whole samples
+    were given, for a stream that ends inside one: then format or channels are probably not what was said.
+    """
+    if format not in _KINDS:
+        raise ValueError(f"raw samples are one of {sorted(_KINDS)}, not {format!r}")
+    if channels < 1 or block < 1:
+        raise ValueError(f"channels and block are at least 1, not {channels} and {block}")
+    dtype, scale = _KINDS[format]
+    frame = dtype.itemsize * channels
+    position = 0
+    while data := _full(stream, block * frame):
+        whole = len(data) // frame
+        wave = np.frombuffer(data, dtype, whole * channels).reshape(whole, channels).T.astype(np.float32, order="C")
+        wave *= np.float32(scale)
+        wrong = implausible(wave, position, sample_rate)
+        if wrong:
+            raise AudioError("-", wrong, "check")
+        position += whole
+        if whole:
+            yield wave
+        if len(data) % frame:
+            rest = f"{len(data) % frame} of {frame} bytes"
+            raise AudioError("-", f"the stream ended inside a sample ({rest}): check its format and channels", "check")
+
+
+def _full(stream: BinaryIO, count: int) -> bytes:
+    """`count` bytes, fewer only at the end: pipes and unbuffered streams give what they have."""
+    pieces = []
+    while count and (piece := stream.read(count)):
+        pieces.append(piece)
+        count -= len(piece)
+    return b"".join(pieces)
