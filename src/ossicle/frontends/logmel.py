@@ -74,7 +74,6 @@ class LogMel(SpectralFrontend):
     maps = 1
     band: Tensor
     weights: Tensor
-    count: Tensor
 
     def __init__(
         self,
@@ -113,15 +112,15 @@ class LogMel(SpectralFrontend):
         band, weights = packed(filterbank(sample_rate, n_fft, mels, f_min, f_max, scale, norm))
         self.register_buffer("band", band, persistent=False)
         self.register_buffer("weights", weights.float(), persistent=False)
-        self.register_buffer("count", torch.arange(mels)[:, None], persistent=False)
 
     def bank(self) -> Tensor:
         """(F, K): the filter bank, unpacked. An exported file so holds 3 numbers a bin instead of F."""
-        above = self.count - self.band
-        return (above == 0) * self.weights[0] + (above == 1) * self.weights[1]
+        empty = torch.zeros(self.bins + 1, self.framing.bins, device=self.weights.device)
+        return empty.scatter(0, torch.stack([self.band, self.band + 1]), self.weights)[: self.bins]
 
     def picture(self, power: Tensor) -> Tensor:
-        return self.level(self.bank() @ (power if self.power == 2 else power.sqrt()))[:, None]
+        power = power if self.power == 2 else power.sqrt()
+        return self.level((power.mT @ self.bank().mT).mT)[:, None]
 
     def level(self, energy: Tensor) -> Tensor:
         """Mel energies or magnitudes to their logarithm."""
