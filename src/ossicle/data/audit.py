@@ -13,7 +13,10 @@ from ossicle.data.manifest import Clip, Manifest
 
 @dataclass(frozen=True)
 class Leak:
-    """Clips in several folds that share a recording (`kind` "recording") or every byte of their files ("content")."""
+    """Clips in several folds that share a recording (`kind` "recording") or every byte of their files ("content").
+
+    Fold 0 stands for clips without a fold, which are always trained on.
+    """
 
     kind: str
     shared: str
@@ -54,10 +57,7 @@ def _digest(path: Path) -> str:
 def _across(kind: str, shared: Iterable[tuple[str, Clip]]) -> list[Leak]:
     piles: dict[str, list[Clip]] = defaultdict(list)
     for name, clip in shared:
-        if clip.fold is not None:
-            piles[name].append(clip)
-    return [
-        Leak(kind, name, tuple(clip.name for clip in pile), tuple(sorted(folds)))
-        for name, pile in piles.items()
-        if len(folds := {clip.fold for clip in pile if clip.fold is not None}) > 1
-    ]
+        piles[name].append(clip)
+    folds = {name: tuple(sorted({clip.fold or 0 for clip in pile})) for name, pile in piles.items()}
+    spread = [name for name in piles if len(folds[name]) > 1]
+    return [Leak(kind, name, tuple(clip.name for clip in piles[name]), folds[name]) for name in spread]

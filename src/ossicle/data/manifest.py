@@ -7,13 +7,13 @@ import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain, zip_longest
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from ossicle import draw
+from ossicle.data.dealing import deal, turns
 
 NO_EVENT = "background"
 UNKNOWN = "?"
@@ -161,14 +161,14 @@ class Manifest:
         others have labels it is left out of `valid` and `test`, which could not score it, and a note says so.
         """
         test = self._known_fold(fold, fold)
-        chosen = self._known_fold(valid, self._next(test) if valid == "next" else valid)
+        chosen = self._known_fold(valid, self._after(test) if valid == "next" else valid)
         if test is not None and test == chosen:
             raise ValueError(f"{self.name}: fold {test} cannot be both test and validation; choose another `valid`")
         folds = np.array([clip.fold or 0 for clip in self.clips], dtype=np.int64)
         train = self.select(~np.isin(folds, [part for part in (test, chosen) if part is not None]))
         return Parts(train, self._scored(folds, chosen), self._scored(folds, test))
 
-    def _next(self, fold: int | None) -> int | None:
+    def _after(self, fold: int | None) -> int | None:
         later = [known for known in self.folds if fold is not None and known > fold]
         return min(later or self.folds, default=None)
 
@@ -196,46 +196,41 @@ class Manifest:
         """
         if per_class < 1:
             raise ValueError(f"few({per_class}) asks for no clips; ask for 1 or more")
+        column, chance = self._recordings(seed)
+        own = draw.uniform(self.keys(), seed=seed, name="few")
         chosen: set[int] = set()
         notes = []
         for label in (*self.classes, None):
             rows = self._rows(label)
             if label is not None and len(rows) < per_class:
                 notes.append(f"class {label!r} has {len(rows)} clips, fewer than the {per_class} asked for")
-            wanted = per_class - len(chosen.intersection(rows))
-            waiting = [row for row in self._turns(rows, seed) if row not in chosen]
-            chosen.update(waiting[: max(0, wanted)])
+            order = rows[turns(column[rows], own[rows], chance[column[rows]])].tolist()
+            waiting = [row for row in order if row not in chosen]
+            chosen.update(waiting[: max(0, per_class - len(order) + len(waiting))])
         return replace(self.select(sorted(chosen)), notes=(*self.notes, *notes))
 
-    def _rows(self, label: str | None) -> list[int]:
-        """The clips with this label; None: with no event."""
-        return [i for i, clip in enumerate(self.clips) if (clip.no_event if label is None else label in clip.labels)]
+    def _rows(self, label: str | None) -> np.ndarray:
+        """The rows of the clips with this label; None: with no event."""
+        has = [clip.no_event if label is None else label in clip.labels for clip in self.clips]
+        return np.flatnonzero(np.array(has, dtype=bool))
 
-    def _turns(self, rows: Sequence[int], seed: int) -> list[int]:
-        """These rows in a random order in which every recording has its first turn before any has its second."""
-        piles: dict[str, list[int]] = {}
-        for row in sorted(rows, key=lambda row: _chance(self.clips[row].key, seed)):
-            piles.setdefault(self.clips[row].recording, []).append(row)
-        order = sorted(piles, key=lambda recording: _chance(draw.key(recording), seed))
-        turns = chain.from_iterable(zip_longest(*(piles[recording] for recording in order)))
-        return [row for row in turns if row is not None]
+    def _recordings(self, seed: int) -> tuple[np.ndarray, np.ndarray]:
+        """(n,) each clip's recording by number, and a random number for each recording."""
+        names, column = np.unique([clip.recording for clip in self.clips], return_inverse=True)
+        keys = np.array([draw.key(name) for name in names], dtype=np.uint64)
+        return column.astype(np.int64), draw.uniform(keys, seed=seed, name="recording")
 
     def with_folds(self, n: int, seed: int = 0) -> Manifest:
         """The same clips dealt anew into folds 1 to n, classes spread evenly, no recording in two folds.
 
         Recordings without any label are dealt only if none has labels; else they get no fold and are trained on.
         """
-        recordings, column = np.unique([clip.recording for clip in self.clips], return_inverse=True)
-        counts = np.zeros((len(recordings), len(self.classes) + 1))
+        column, chance = self._recordings(seed)
+        counts = np.zeros((len(chance), len(self.classes) + 1))
         np.add.at(counts, column, self._shares())
-        dealt = np.flatnonzero(counts.sum(1))
-        if n < 2 or len(dealt) < n:
-            raise ValueError(
-                f"{self.name}: {len(dealt)} recordings cannot be dealt into {n} folds; ask for 2 or more, and fewer"
-            )
-        chance = draw.uniform(np.array([draw.key(name) for name in recordings], np.uint64), seed=seed, name="folds")
-        order = dealt[np.lexsort((chance[dealt], -counts[dealt].sum(1)))]
-        fold = _deal(counts, order, n)
+        if not 2 <= n <= np.count_nonzero(counts.sum(1)):
+            raise ValueError(f"{self.name}: its recordings cannot be dealt into {n} folds; ask for 2 or more, or fewer")
+        fold = deal(counts, chance, n)
         clips = (replace(clip, fold=int(fold[i]) or None) for clip, i in zip(self.clips, column, strict=True))
         return replace(self, clips=tuple(clips), folds=tuple(range(1, n + 1)))
 
@@ -250,57 +245,61 @@ class Manifest:
         return shares
 
     def __add__(self, other: Manifest) -> Manifest:
-        """Both sets' clips, once each; classes of the left one first. Fold k of both is fold k of the sum.
+        """Both sets' clips, classes of the left one first. Fold k of both is fold k of the sum.
 
-        Names that mean different files in the two get the right one's name in front, so that no two clips are one.
+        A stretch of a file that both hold is one clip, with what either knows of it. Other stretches of a file that has
+        a fold join that fold, so that no file is trained and tested on. Where one name means two files, the right set's
+        name is put in front of its clips' names.
         """
-        mine = {(clip.name, clip.start, clip.stop): clip for clip in self.clips}
-        clash = any(c.path != mine[k].path for c in other.clips if (k := (c.name, c.start, c.stop)) in mine)
-        added = [replace(c, name=f"{other.name}/{c.name}") if clash else c for c in other.clips]
-        fresh = [clip for clip in added if (clip.name, clip.start, clip.stop) not in mine]
-        for clip in added:
-            twin = mine.get((clip.name, clip.start, clip.stop), clip)
-            if (twin.path, set(twin.labels)) != (clip.path, set(clip.labels)):
-                raise ValueError(
-                    f"{clip.name} stands in {self.name} and in {other.name} with different files or labels"
-                )
-        twice = len(added) - len(fresh)
-        note = (f"{twice} clips stand in both {self.name} and {other.name} and are kept once",) if twice else ()
-        return Manifest(
+        taken = {(clip.name, clip.start, clip.stop): clip.path for clip in self.clips}
+        clash = any(taken.get((clip.name, clip.start, clip.stop), clip.path) != clip.path for clip in other.clips)
+        added = [replace(c, name=f"{other.name}/{c.name}") for c in other.clips] if clash else other.clips
+        kept: dict[tuple[Path, float, float | None], Clip] = {}
+        for clip in (*self.clips, *added):
+            stretch = (clip.path, clip.start, clip.stop)
+            kept[stretch] = _both(kept.get(stretch, clip), clip)
+        home = {clip.path: (clip.fold, clip.recording) for clip in kept.values() if clip.fold}
+        clips = [_in(clip, *home.get(clip.path, (None, clip.group))) for clip in kept.values()]
+        twice = len(self) + len(other) - len(clips)
+        note = (f"{twice} clips stand in {self.name} and in {other.name} and are kept once",) if twice else ()
+        return Manifest.of(
             f"{self.name}+{other.name}",
-            (*self.clips, *fresh),
-            (*self.classes, *(label for label in other.classes if label not in self.classes)),
-            tuple(sorted({*self.folds, *other.folds})),
-            self.multilabel or other.multilabel,
-            (*self.notes, *other.notes, *note),
+            clips,
+            classes=tuple(dict.fromkeys(self.classes + other.classes)),
+            multilabel=self.multilabel or other.multilabel,
+            notes=(*self.notes, *other.notes, *note),
         )
 
     def to_csv(self, path: Path) -> None:
         """Write a table that `datasets.load` reads back: `?` is an unknown label, `background` no event."""
         ends = {clip.stop for clip in self.clips} != {None} or any(clip.start for clip in self.clips)
-        header = ["filename", "labels" if self.multilabel else "label", "fold", "group", *(["start", "stop"] * ends)]
+        header = [
+            "filename",
+            "clip_name",
+            "labels" if self.multilabel else "label",
+            "fold",
+            "group",
+            *(["start", "stop"] * ends),
+        ]
         with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file)
+            writer = csv.writer(file, lineterminator="\n")
             writer.writerow(header)
             for c in self.clips:
                 label = ",".join(c.labels) or (NO_EVENT if c.no_event else UNKNOWN)
-                writer.writerow([c.path, label, c.fold, c.group, *([c.start, c.stop] * ends)])
+                writer.writerow([c.path, c.name, label, c.fold, c.group, *([c.start, c.stop] * ends)])
 
 
-def _chance(key: int, seed: int) -> float:
-    return float(draw.uniform(np.array([key], np.uint64), seed=seed, name="few")[0])
+def _both(one: Clip, two: Clip) -> Clip:
+    """What two entries of one stretch of sound know of it together; ValueError where they disagree."""
+    heard = [(set(clip.labels), clip.no_event) for clip in (one, two) if clip.labelled]
+    folds = {clip.fold for clip in (one, two) if clip.fold}
+    if heard[1:] not in ([], heard[:1]) or len(folds) > 1:
+        said = " and ".join(f"{list(clip.labels)} in fold {clip.fold}" for clip in (one, two))
+        raise ValueError(f"{one.name} stands in both sets, as {said}; leave one out")
+    known = one if one.labelled else two
+    fold = one.fold or two.fold
+    return replace(one, labels=known.labels, no_event=known.no_event, fold=fold, group=one.group or two.group)
 
 
-def _deal(counts: np.ndarray, order: np.ndarray, n: int) -> np.ndarray:
-    """(recordings, K) counts -> (recordings,) fold numbers from 1, 0 where not dealt: greedy, largest recording first.
-
-    With each class weighing 1 / its total, adding g to fold f raises the sum of squares by 2 f.g + g.g; so the fold
-    that keeps the classes most even is the one with the least f.g, and among equals the smallest.
-    """
-    weight = 1.0 / np.maximum(counts.sum(0), 1.0)
-    fold, held = np.zeros(len(counts), np.int64), np.zeros((n, counts.shape[1]))
-    for recording in order:
-        best = int(np.lexsort((held.sum(1), held @ (counts[recording] * weight)))[0])
-        held[best] += counts[recording]
-        fold[recording] = best + 1
-    return fold
+def _in(clip: Clip, fold: int | None, group: str) -> Clip:
+    return clip if clip.fold else replace(clip, fold=fold, group=group)

@@ -1,0 +1,34 @@
+"""How clips are dealt out recording by recording: into folds (R, K) -> (R,), and in turns (n,) -> (n,)."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def deal(counts: np.ndarray, chance: np.ndarray, n: int) -> np.ndarray:
+    """(R, K) counts and (R,) random numbers -> (R,) fold numbers from 1 to n; 0 for a recording that counts nothing.
+
+    Greedy, largest recording first, `chance` deciding among equals. With each class weighing 1 / its total, adding g to
+    fold f raises the sum of squares by 2 f.g + g.g; so the fold that keeps the classes most even is the one with the
+    least f.g, and among equals the smallest.
+    """
+    size = counts.sum(1)
+    weight = 1.0 / np.maximum(counts.sum(0), 1.0)
+    fold, held = np.zeros(len(counts), np.int64), np.zeros((n, counts.shape[1]))
+    for recording in np.lexsort((chance, -size))[: np.count_nonzero(size)]:
+        best = int(np.lexsort((held.sum(1), held @ (counts[recording] * weight)))[0])
+        held[best] += counts[recording]
+        fold[recording] = best + 1
+    return fold
+
+
+def turns(recording: np.ndarray, clip_chance: np.ndarray, recording_chance: np.ndarray) -> np.ndarray:
+    """(n,) recording numbers and random numbers of clips and of their recordings -> (n,) an order of the clips.
+
+    Every recording has its first turn before any has its second; recordings come in the order of their chance, and the
+    clips of one in the order of theirs.
+    """
+    order = np.lexsort((clip_chance, recording))
+    sorted_recording = recording[order]
+    turn = np.arange(len(order)) - np.searchsorted(sorted_recording, sorted_recording)
+    return order[np.lexsort((recording_chance[order], turn))]
