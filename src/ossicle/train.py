@@ -203,23 +203,23 @@ class Session:
             self.optimizer.zero_grad(set_to_none=True)
             out = self.objective(batch, draws)
             out["loss"].backward()
-            self.check(out["loss"], batch, draws)
+            self.check(float(out["loss"].detach()), batch, draws)
             self.optimizer.step()
             self.objective.after_step()
             self.count(out, len(batch))
         self.at.step += 1
         self.at.steps += 1
 
-    def check(self, loss: Tensor, batch: Batch, draws: Draw) -> None:
+    def check(self, loss: float, batch: Batch, draws: Draw) -> None:
         """Clips the gradient where asked, and stops before a loss or gradient that is not finite does harm."""
         assert self.optimizer is not None
         limit = self.recipe.clip_norm or math.inf
-        norm = nn.utils.clip_grad_norm_(optimizers.parameters(self.optimizer), limit)
-        if math.isfinite(float(loss)) and math.isfinite(float(norm)):
+        norm = float(nn.utils.clip_grad_norm_(optimizers.parameters(self.optimizer), limit))
+        if math.isfinite(loss) and math.isfinite(norm):
             return
         names = [self.source.manifest.clips[row].name for row in batch.index.tolist()]
         raise TrainingError(
-            f"step {self.at.steps}: the loss is {float(loss)} and the gradient's norm {float(norm)}, first not finite in "
+            f"step {self.at.steps}: the loss is {loss} and the gradient's norm {norm}, first not finite in "
             f"{_first_odd(self.objective, batch, draws)}. Nothing was updated. The batch was {', '.join(names)}. "
             'Try a lower lr, clip_norm = 1.0, or precision = "fp32".'
         )
@@ -228,7 +228,7 @@ class Session:
         """Adds a step to the epoch's sums."""
         self.at.clips += clips
         for name, value in ({"clips": 1.0} | out).items():
-            self.at.sums[name] = self.at.sums.get(name, 0.0) + float(value) * clips
+            self.at.sums[name] = self.at.sums.get(name, 0.0) + float(torch.as_tensor(value).detach()) * clips
 
     def close_epoch(self, stage: Stage, number: int) -> None:
         """The epoch's row: means over its clips, time spent, and every `watch` epochs what the validation part says."""

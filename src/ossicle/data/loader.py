@@ -171,7 +171,7 @@ class Loader:
             wave = self.source.wave(self.source.manifest.clips[row])
             if wave is not None:
                 fitted = audio.fit(wave, self.length, policy=self.policy, crop="random", at=place)
-                waves[slot] = torch.from_numpy(np.ascontiguousarray(fitted))
+                waves[slot].numpy()[:] = fitted
                 lengths[slot] = min(wave.shape[1], self.length)
         return waves, lengths
 
