@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -14,9 +13,6 @@ import numpy as np
 
 from ossicle import draw
 from ossicle.data.dealing import deal, turns
-
-NO_EVENT = "background"
-UNKNOWN = "?"
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,24 +265,6 @@ class Manifest:
             multilabel=self.multilabel or other.multilabel,
             notes=(*self.notes, *other.notes, *note),
         )
-
-    def to_csv(self, path: Path) -> None:
-        """Write a table that `datasets.load` reads back: `?` is an unknown label, `background` no event."""
-        ends = {clip.stop for clip in self.clips} != {None} or any(clip.start for clip in self.clips)
-        header = [
-            "filename",
-            "clip_name",
-            "labels" if self.multilabel else "label",
-            "fold",
-            "group",
-            *(["start", "stop"] * ends),
-        ]
-        with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            for c in self.clips:
-                label = ",".join(c.labels) or (NO_EVENT if c.no_event else UNKNOWN)
-                writer.writerow([c.path, c.name, label, c.fold, c.group, *([c.start, c.stop] * ends)])
 
 
 def _both(one: Clip, two: Clip) -> Clip:

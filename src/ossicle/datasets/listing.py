@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import os
 import re
 import unicodedata
@@ -11,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ossicle.data.intake import Problem, refuse
-from ossicle.data.manifest import NO_EVENT, UNKNOWN, Clip, Manifest
+from ossicle.data.manifest import Clip, Manifest
 from ossicle.datasets import tables
-from ossicle.datasets.scan import is_audio, no_event
+from ossicle.datasets.scan import NO_EVENT, UNKNOWN, is_audio, no_event
 from ossicle.datasets.tables import Row
 
 
@@ -33,6 +34,18 @@ def listing(
     """
     table = tables.read(Path(path))
     return _Reader(table, tables.find(table, columns or {}), root, max_missing).manifest()
+
+
+def write(manifest: Manifest, path: str | Path) -> None:
+    """A table that `listing` reads back on this machine: `?` is an unknown label, `background` no event."""
+    header = ["filename", "clip_name", "labels" if manifest.multilabel else "label", "fold", "group", "start", "stop"]
+    with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(header)
+        for clip in manifest.clips:
+            label = ",".join(clip.labels) or (NO_EVENT if clip.no_event else UNKNOWN)
+            path = clip.path.absolute()
+            writer.writerow([path, clip.name, label, clip.fold, clip.group, clip.start, clip.stop])
 
 
 @dataclass

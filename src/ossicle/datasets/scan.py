@@ -24,7 +24,9 @@ AUDIO = (
     ".w64",
     ".rf64",
 )
-SILENT = frozenset({"background", "noise", "silence", "other", "no_event", "no event"})
+NO_EVENT = "background"
+UNKNOWN = "?"
+SILENT = frozenset({NO_EVENT, "noise", "silence", "other", "no_event", "no event"})
 
 
 def is_audio(name: str) -> bool:

@@ -14,8 +14,9 @@ import numpy as np
 from numpy.random import default_rng
 
 from ossicle.data.intake import Problem, refuse
-from ossicle.data.manifest import UNKNOWN, Manifest
+from ossicle.data.manifest import Manifest
 from ossicle.datasets import listing
+from ossicle.datasets.scan import UNKNOWN
 from ossicle.datasets.sounds import SAMPLE_RATE, SOUNDS, heard
 
 FOLDS = 5
