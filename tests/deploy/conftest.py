@@ -35,7 +35,7 @@ def loudness_model() -> bytes:
     return model.SerializeToString()
 
 
-def write_bundle(folder: Path, model: bytes) -> Path:
+def write_bundle(folder: Path, model: bytes, window: int = WINDOW, hop: int = HOP) -> Path:
     folder.mkdir(parents=True)
     (folder / MODEL).write_bytes(model)
     wave = np.random.default_rng(0).uniform(-1, 1, (3, 1, WINDOW)).astype(np.float32)
@@ -43,7 +43,7 @@ def write_bundle(folder: Path, model: bytes) -> Path:
     score = np.concatenate([loud, 1 - loud], axis=1)
     np.savez(folder / GOLDEN, wave=wave, image=wave[:, :, None, None], feature=score, score=score)
     files = {name: file_entry((folder / name).read_bytes()) for name in (MODEL, GOLDEN)}
-    Config(RATE, 1, WINDOW, HOP, "repeat", ("loud", "quiet"), False, files=files).write(folder)
+    Config(RATE, 1, window, hop, "repeat", ("loud", "quiet"), False, files=files).write(folder)
     return folder
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,6 +16,7 @@ from ossicle import audio
 from ossicle.deploy.events import Event, events
 from ossicle.deploy.graph import problems
 from ossicle.deploy.stream import Stream, Window
+from ossicle.durable import write
 
 MODEL, CONFIG, GOLDEN = "model.onnx", "config.json", "golden.npz"
 FORMAT = 1
@@ -45,11 +47,16 @@ class Config:
     versions: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
 
+    @property
+    def mixing(self) -> str | int:
+        """What `audio` is asked for as channels: a model that hears one is given the mean of all."""
+        return "mix" if self.channels == 1 else self.channels
+
     def write(self, folder: Path) -> None:
         """Write config.json, closed by a SHA-256 of its own content."""
         values = {"format": FORMAT} | asdict(self)
         values["sha256"] = _content_sha256(values)
-        (folder / CONFIG).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+        write(folder / CONFIG, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
 
     @classmethod
     def read(cls, folder: Path) -> Config:
@@ -191,13 +198,18 @@ class Recognizer:
     def listen(
         self, source: str | Path | Iterable[np.ndarray], source_rate: int | None = None, **thresholds: Any
     ) -> Iterator[Event]:
-        """A sound file, or chunks of samples at `source_rate` -> events, each as soon as it has ended."""
+        """A sound file, or chunks of samples at `source_rate` -> events, each as soon as it has ended.
+
+        AudioError where the file cannot be read to its end; a warning where samples were no sound (see Stream).
+        """
         if isinstance(source, (str, Path)):
-            source_rate = audio.probe(source).sample_rate
-            blocks = audio.blocks(source, channels="mix" if self.config.channels == 1 else self.config.channels)
-        else:
-            blocks = source
-        return self.events(self.stream(source_rate).listen(blocks), **thresholds)
+            with audio.Sound(source) as sound:
+                yield from self.listen(sound.blocks(channels=self.config.mixing), sound.info.sample_rate, **thresholds)
+            return
+        stream = self.stream(source_rate)
+        yield from self.events(stream.listen(source), **thresholds)
+        for fault in stream.faults():
+            warnings.warn(str(fault), RuntimeWarning, stacklevel=2)
 
     def verify(self) -> float:
         """Recognize the bundle's golden clips here: the largest difference from the trained model's scores."""

@@ -10,11 +10,10 @@ import numpy as np
 import soxr
 
 from ossicle import audio
+from ossicle.audio.waves import IMPLAUSIBLE
 
 Recognize = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
 
-LOUDEST = 100.0
-"""+40 dB over full scale: nothing above it is sound (a microphone ends at 1.0, float files rarely pass 10)."""
 FAULTS_KEPT = 1000
 
 
@@ -40,6 +39,9 @@ class Fault:
     stop: float
     samples: int
 
+    def __str__(self) -> str:
+        return f"{self.samples} samples from {self.start:.3f} to {self.stop:.3f} s are no sound, heard as silence"
+
 
 class Stream:
     """Recognizes windows of `window` samples every `hop` samples, as they become whole.
@@ -51,7 +53,7 @@ class Stream:
     The windows are those of `audio.window_starts`: 0, hop, 2 hop, ... and, at `flush`, one that ends at the end where
     the tail was not covered; a recording shorter than a window is brought to length by `policy`, as `audio.fit` does.
 
-    Samples that are not finite or are louder than `LOUDEST` never reach `recognize`: they are replaced by zeros and
+    Samples that are not finite or have an `IMPLAUSIBLE` level never reach `recognize`: they are replaced by zeros and
     told by `faults`.
     """
 
@@ -114,7 +116,7 @@ class Stream:
         return self._base + self._filled
 
     def _mend(self, wave: np.ndarray) -> np.ndarray:
-        broken = ~(np.abs(wave) <= LOUDEST)  # NaN compares false, so it is broken too
+        broken = ~(np.abs(wave) <= IMPLAUSIBLE)  # NaN compares false, so it is broken too
         if not broken.any():
             return wave.astype(np.float32, copy=False)
         self._faults.add(self._arrived + np.flatnonzero(broken.any(axis=0)))
@@ -197,7 +199,7 @@ def _as_wave(samples: np.ndarray, channels: int) -> np.ndarray:
         )
     wave = samples[None] if samples.ndim == 1 else samples
     if wave.ndim == 2 and channels == 1 and len(wave) > 1:
-        return wave.mean(axis=0, keepdims=True)
+        return (sum(wave) / len(wave))[None]  # channel by channel: the last bit does not depend on the chunk
     if wave.ndim != 2 or len(wave) != channels:
         raise ValueError(f"samples have shape {samples.shape}; wanted ({channels}, t) or, for one channel, (T,)")
     return wave
