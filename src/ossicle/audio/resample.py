@@ -2,7 +2,7 @@
 
 soxr's stream gives the same bits however its input is cut (measured). Its output n lies at source sample
 n * rate / target, so a part that is decoded from a multiple of rate / gcd(rate, target) on lies on the whole file's own
-grid, and with a margin for the filter it equals that part of the whole to float32 rounding (measured: 6e-7 of full scale).
+grid, and with a margin for the filter it equals that part of the whole to float32 rounding (measured: 6e-7).
 """
 
 from __future__ import annotations
