@@ -45,7 +45,9 @@ def test_row_62_a_recipe_that_is_wrong_is_refused_with_what_was_wanted(change, s
 
 def test_row_62_in_a_file(tmp_path):
     file = tmp_path / "mine.toml"
-    file.write_text('data = "esc10"\nfrontend = "logmel"\nencoder = "resnet"\nobjective = "npid"\nstages = [{epochs = 1}]\n')
+    file.write_text(
+        'data = "esc10"\nfrontend = "logmel"\nencoder = "resnet"\nobjective = "npid"\nstages = [{epochs = 1}]\n'
+    )
     assert recipe.load(file).name == "mine"
     file.write_text("data = \n")
     with pytest.raises(RecipeError, match=r"mine\.toml is not valid TOML"):
@@ -57,9 +59,11 @@ def test_row_62_in_a_file(tmp_path):
 def test_build_names_what_is_known():
     table = {"logmel": lambda *, mels=64, sample_rate: (mels, sample_rate), "bands": dict}
     assert Spec("logmel", {"mels": 8}).build(table, sample_rate=16000, unasked=1) == (8, 16000)
-    with pytest.raises(RecipeError, match="unknown component 'logmell'; known: logmel, bands. Did you mean 'logmel'?"):
+    with pytest.raises(
+        RecipeError, match=r"unknown component 'logmell'; known: logmel, bands\. Did you mean 'logmel'\?"
+    ):
         Spec("logmell").build(table)
-    with pytest.raises(RecipeError, match="'logmel' has no argument 'mel'; it takes: mels.*Did you mean 'mels'"):
+    with pytest.raises(RecipeError, match=r"'logmel' has no argument 'mel'; it takes: mels.*Did you mean 'mels'"):
         Spec("logmel", {"mel": 8}).build(table, sample_rate=16000)
     with pytest.raises(RecipeError, match="cannot be built"):
         Spec("logmel").build(table)

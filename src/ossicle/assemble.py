@@ -29,7 +29,9 @@ def views(recipe: Recipe, model: Backbone) -> Views:
 
 
 def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
-    """Assembles every stage on a window of silence for two made-up clips and tells the shapes: a mismatch fails at once."""
+    """Assembles every stage on a window of silence for two made-up clips and tells the shapes: a mismatch fails at
+    once.
+    """
     with torch.random.fork_rng(devices=[]), torch.no_grad():
         model = backbone(recipe)
         for number, stage in enumerate(recipe.stages):
@@ -46,7 +48,12 @@ def objective(recipe: Recipe, train: Manifest) -> Any:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw.key(recipe.seed, "init"))
         model = backbone(recipe)
-        context: dict[str, Any] = {"backbone": model, "views": views(recipe, model), "keys": train.keys(), "seed": recipe.seed}
+        context: dict[str, Any] = {
+            "backbone": model,
+            "views": views(recipe, model),
+            "keys": train.keys(),
+            "seed": recipe.seed,
+        }
         if recipe.objective.name == "supervised":
             context["classifier"] = Classifier(model, train.classes, multilabel=train.multilabel)
             context["counts"] = torch.from_numpy(np.array([_count(train, label) for label in train.classes]))

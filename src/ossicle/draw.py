@@ -26,7 +26,9 @@ def key(*parts: object) -> int:
 
 
 def mix(state: np.ndarray) -> np.ndarray:
-    """SplitMix64's finalizer, elementwise on uint64 (Steele, Lea and Flood 2014): a bijection whose output bits look random."""
+    """SplitMix64's finalizer, elementwise on uint64 (Steele, Lea and Flood 2014): a bijection whose output bits look
+    random.
+    """
     state = (state ^ (state >> np.uint64(30))) * _MIX[0]
     state = (state ^ (state >> np.uint64(27))) * _MIX[1]
     return state ^ (state >> np.uint64(31))

@@ -1,4 +1,4 @@
-"""Variants x folds x seeds -> one table. Each cell is a run folder of its own; a cell that is there is not run again."""
+"""Variants x folds x seeds -> one table. Each cell is a run folder of its own; a finished cell is not run again."""
 
 from __future__ import annotations
 
@@ -31,8 +31,11 @@ class Cell:
     folder: Path
 
 
-def cells(recipe: Recipe, out: str | Path, *, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None) -> list[Cell]:
-    """The cells of a recipe's table: its variants (itself, if it has none), the data's folds, and its own seed unless given.
+def cells(
+    recipe: Recipe, out: str | Path, *, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None
+) -> list[Cell]:
+    """The cells of a recipe's table: its variants (itself, if it has none), the data's folds, and its own seed unless
+    given.
 
     They lie in OUT/[variant/]fold1[-seed0]; what does not vary is left out of the path.
     """

@@ -16,7 +16,8 @@ from ossicle.run import Run, is_run
 
 
 def settle(folder: str | Path, precision: str, encoder: nn.Module, image: Tensor) -> dict[str, Any]:
-    """The environment for a run: a folder that has a run keeps its threads and precision, a new one takes what is best here.
+    """The environment for a run: a folder that has a run keeps its threads and precision, a new one takes what is best
+    here.
 
     `image` (B, M, F, N) is an example for measuring what "auto" should be. Sets torch's number of threads.
     """
@@ -38,7 +39,7 @@ def describe() -> dict[str, Any]:
 
 
 def fastest_precision(encoder: nn.Module, image: Tensor, *, gain: float = 1.2) -> str:
-    """"bf16" if a training step of the encoder under autocast is at least `gain` times as fast as in float32, else "fp32"."""
+    """The faster of bf16 autocast and float32 for a training step of the encoder; bf16 has to gain a factor `gain`."""
     image = image.contiguous(memory_format=torch.channels_last)
     taken = {name: _step_seconds(encoder, image, autocast=name == "bf16") for name in ("bf16", "fp32")}
     return "bf16" if taken["fp32"] >= gain * taken["bf16"] else "fp32"

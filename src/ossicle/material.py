@@ -65,8 +65,11 @@ class Material:
         return total
 
 
-def gather(recipe: Recipe, cache: Cache | None = None, *, sample_rate: int, channels: int = 1, tell: Tell = quiet) -> Material:
-    """Reads, looks over, splits and decodes a recipe's data. Every problem that can be seen beforehand is raised at once.
+def gather(
+    recipe: Recipe, cache: Cache | None = None, *, sample_rate: int, channels: int = 1, tell: Tell = quiet
+) -> Material:
+    """Reads, looks over, splits and decodes a recipe's data. Every problem that can be seen beforehand is raised at
+    once.
 
     The test fold is decoded with the rest (so that bad files show before the work, and overlap with what pretraining
     heard can be told) and is given to no one here.
@@ -75,13 +78,16 @@ def gather(recipe: Recipe, cache: Cache | None = None, *, sample_rate: int, chan
     manifest = recipe.data.build(DATASETS)
     supervised = recipe.objective.name == "supervised"
     parts = divide(manifest, recipe, supervised=supervised)
-    purpose = "train" if supervised else "pretrain"
-    problems = look_over(manifest, purpose=purpose, fold=recipe.split.fold, batch=recipe.batch)
+    problems = look_over(
+        manifest, purpose="train" if supervised else "pretrain", fold=recipe.split.fold, batch=recipe.batch
+    )
     for problem in problems:
         tell("note", {"note": problem.sentence})
     refuse(problems)
     if len(parts.train) < 2:
-        raise DataError(f"{len(parts.train)} clips are left to train on; at least 2 are needed: add recordings or labels")
+        raise DataError(
+            f"{len(parts.train)} clips are left to train on; at least 2 are needed: add recordings or labels"
+        )
 
     def report(prepared: Prepared) -> None:
         for note, paths in prepared.notes.items():
@@ -123,7 +129,10 @@ def heard(start: str | Path | None) -> set[str] | None:
 
 
 def stamp(start: str | None, test: list[str]) -> str:
-    """"none" without pretraining; "transductive" if it heard any of the test part, "inductive" if not, else "unknown"."""
+    """What pretraining heard of the test part: "transductive" if any of it, "inductive" if nothing, "none" without it.
+
+    "unknown" where the start is a bare model that does not tell.
+    """
     if start is None:
         return "none"
     known = heard(start)

@@ -1,4 +1,4 @@
-"""wave (B, C, T) -> feature (B, D) -> score (B, K): the front end, the encoder and the head as one module, saved as one folder."""
+"""wave (B, C, T) -> feature (B, D) -> score (B, K): front end, encoder and head as one module, saved as one folder."""
 
 from __future__ import annotations
 
@@ -87,7 +87,9 @@ class Backbone(nn.Module):
 
 
 class Classifier(nn.Module):
-    """(B, C, T) -> (B, K) logits: a backbone, a linear head and the names of its classes. The only thing that is deployed."""
+    """(B, C, T) -> (B, K) logits: a backbone, a linear head and the names of its classes. The only thing that is
+    deployed.
+    """
 
     kind = "classifier"
     temperature: Tensor
@@ -108,7 +110,7 @@ class Classifier(nn.Module):
         return self.head(self.backbone(wave))
 
     def probability(self, logits: Tensor) -> Tensor:
-        """(B, K) logits -> probabilities: a softmax, or a sigmoid a class, of logits / temperature (Guo et al. 2017)."""
+        """(B, K) logits -> probabilities: softmax, or a sigmoid a class, of logits / temperature (Guo et al. 2017)."""
         scaled = logits / self.temperature
         return scaled.sigmoid() if self.multilabel else scaled.softmax(-1)
 
@@ -133,7 +135,9 @@ def load(folder: str | Path) -> Backbone | Classifier:
     try:
         model.load_state_dict(tensors)
     except RuntimeError as error:
-        raise checkpoint.CheckpointError(f"{folder}: the weights do not fit the model in its config.json: {error}") from error
+        raise checkpoint.CheckpointError(
+            f"{folder}: the weights do not fit the model in its config.json: {error}"
+        ) from error
     return model.eval()
 
 
@@ -141,7 +145,7 @@ def rebuild(config: Mapping[str, Any]) -> Backbone | Classifier:
     """The module that a config describes, with fresh weights."""
     if config.get("kind") not in (Backbone.kind, Classifier.kind):
         raise checkpoint.CheckpointError(
-            f"config.json says kind '{config.get('kind')}'; wanted 'backbone' or 'classifier': this is another tool's model"
+            f"config.json says kind '{config.get('kind')}'; wanted 'backbone' or 'classifier'"
         )
     frontend, encoder = (_spec(config[name]) for name in ("frontend", "encoder"))
     backbone = Backbone(frontend, encoder, policy=config["policy"], channels=config["channels"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import torch
@@ -21,7 +21,7 @@ def adamw(
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
     parameters = groups(body, head, body_rate=body_rate, weight_decay=weight_decay)
-    return torch.optim.AdamW(parameters, lr=lr, betas=tuple(betas), eps=eps, fused=True)
+    return torch.optim.AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
 
 
 def sgd(
@@ -39,7 +39,7 @@ def sgd(
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
 
 
-OPTIMIZERS = {"adamw": adamw, "sgd": sgd}
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw, "sgd": sgd}
 
 
 def groups(
@@ -89,5 +89,9 @@ def restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> 
     for dotted, value in tensors.items():
         number, _, name = dotted.partition(".")
         parameter = moved[int(number)]
-        own = torch.empty_like(parameter, dtype=value.dtype) if value.shape == parameter.shape else torch.empty_like(value)
+        own = (
+            torch.empty_like(parameter, dtype=value.dtype)
+            if value.shape == parameter.shape
+            else torch.empty_like(value)
+        )
         optimizer.state[parameter][name] = own.copy_(value)

@@ -45,7 +45,8 @@ class Spec:
 
 @dataclass(frozen=True)
 class Stage:
-    """A stretch of training. `body` is the rate below the head as a fraction of `lr`; `frontend` None keeps the last one.
+    """A stretch of training. `body` is the rate below the head as a fraction of `lr`; `frontend` None keeps the last
+    one.
 
     `frozen` keeps everything below the head as it is, running statistics included.
     """
@@ -103,10 +104,19 @@ class Recipe:
     def __post_init__(self) -> None:
         for holds, sentence in (
             (self.stages, "a recipe needs at least one stage: add [[stages]] with epochs and lr"),
-            (all(stage.epochs > 0 for stage in self.stages), "a stage needs at least one epoch: set epochs to 1 or more"),
+            (
+                all(stage.epochs > 0 for stage in self.stages),
+                "a stage needs at least one epoch: set epochs to 1 or more",
+            ),
             (all(stage.lr > 0 for stage in self.stages), "a learning rate is above zero: set lr, 1e-3 say"),
-            (self.batch > 1, f"batch is {self.batch}; batch normalization needs at least 2 clips: set batch to 2 or more"),
-            (0 <= self.max_bad <= 1, f"max_bad is {self.max_bad}; it is a share of the files: 0.01 is one in a hundred"),
+            (
+                self.batch > 1,
+                f"batch is {self.batch}; batch normalization needs at least 2 clips: set batch to 2 or more",
+            ),
+            (
+                0 <= self.max_bad <= 1,
+                f"max_bad is {self.max_bad}; it is a share of the files: 0.01 is one in a hundred",
+            ),
         ):
             if not holds:
                 raise RecipeError(sentence)
@@ -131,7 +141,9 @@ def load(path: str | Path) -> Recipe:
     try:
         tree = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
-        raise RecipeError(f"{path} cannot be read: {error.strerror}. Give the path of a recipe, recipes/hello.toml say.") from error
+        raise RecipeError(
+            f"{path} cannot be read: {error.strerror}. Give the path of a recipe, recipes/hello.toml say."
+        ) from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise RecipeError(f"{path} is not valid TOML: {error}") from error
     try:

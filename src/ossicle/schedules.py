@@ -22,7 +22,8 @@ def one_cycle(
     end: float = 1e4,
     momentum: tuple[float, float] | None = (0.95, 0.85),
 ) -> Pace:
-    """Two cosine phases (Smith 2018, as fastai has them): 1/start up to 1 over the share `warm`, then down to 1/(start end).
+    """Two cosine phases (Smith 2018, as fastai has them): 1/start up to 1 over the share `warm`, then down to 1/(start
+    end).
 
     Momentum (Adam's first beta) runs the other way, from `momentum[0]` to `momentum[1]` and back.
     """

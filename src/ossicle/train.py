@@ -47,7 +47,8 @@ def fit(
     save_every: float = 30.0,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
-    """Follows a recipe in a run folder and returns the run's result; a finished run returns at once, a stopped one goes on.
+    """Follows a recipe in a run folder and returns the run's result; a finished run returns at once, a stopped one goes
+    on.
 
     `tell(kind, row)` hears "shape", "note", "bad", "decode", "step" and "epoch". `save_every` is the least time between
     checkpoints in seconds; `allow` names what may differ on a resume. RecipeError, DataError, IntakeError or RunError
@@ -71,7 +72,9 @@ def fit(
 
 @dataclass
 class Progress:
-    """Where a run stands: what a checkpoint holds beside tensors. `step` counts within the epoch, `sums` is the epoch so far."""
+    """Where a run stands: what a checkpoint holds beside tensors. `step` counts within the epoch, `sums` is the epoch
+    so far.
+    """
 
     stage: int = 0
     epoch: int = 0

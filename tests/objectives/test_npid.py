@@ -65,7 +65,12 @@ def test_nce_is_the_papers_sum(scale):
     loss, kept = nce(feature, bank, index, negatives, 0.4, torch.tensor(scale, dtype=torch.float64))
     n, k, t = 30, 7, 0.4
     rows = [[int(i), *js.tolist()] for i, js in zip(index, negatives, strict=True)]
-    z = n * (scale or float(np.mean([math.exp((f.detach() @ bank[j]) / t) for f, js in zip(feature, rows, strict=True) for j in js])))
+    z = n * (
+        scale
+        or float(
+            np.mean([math.exp((f.detach() @ bank[j]) / t) for f, js in zip(feature, rows, strict=True) for j in js])
+        )
+    )
     total = 0.0
     for f, js in zip(feature, rows, strict=True):
         p = [torch.exp(f @ bank[j] / t) / z for j in js]

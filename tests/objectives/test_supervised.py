@@ -58,7 +58,9 @@ def test_clips_without_a_label_do_not_count():
     wanted = F.cross_entropy(logits[kept], torch.tensor([0, 2]))
     out = objective(whole, Draw(0, 0, whole.key))
     assert out["loss"].item() == pytest.approx(wanted.item(), rel=1e-6)
-    assert out["accuracy"].item() == pytest.approx(float((logits[kept].argmax(1) == torch.tensor([0, 2])).float().mean()))
+    assert out["accuracy"].item() == pytest.approx(
+        float((logits[kept].argmax(1) == torch.tensor([0, 2])).float().mean())
+    )
 
 
 def test_multilabel_equals_torchs_binary_cross_entropy():
@@ -69,7 +71,9 @@ def test_multilabel_equals_torchs_binary_cross_entropy():
 
 
 def test_mixup_mixes_images_and_targets_by_the_same_share():
-    """A model that is linear has loss(mixed) = share * loss(one target) + (1 - share) * loss(other) at the mixed image."""
+    """A model that is linear has loss(mixed) = share * loss(one target) + (1 - share) * loss(other) at the mixed
+    image.
+    """
     target, other = torch.tensor([0, 1]), torch.tensor([[2], [2]])
     others = torch.randn(2, 1, 5, generator=torch.Generator().manual_seed(8))
     objective, batch = supervised(mixup=0.4), batch_of(target, others, other)
@@ -78,7 +82,8 @@ def test_mixup_mixes_images_and_targets_by_the_same_share():
     mixed = share[:, None] * batch.wave + (1 - share[:, None]) * others[:, 0]
     logits = objective.model.head(mixed)
     one, two = (F.cross_entropy(logits, t, reduction="none") for t in (target, other[:, 0]))
-    assert float(objective(batch, draws)["loss"]) == pytest.approx(float((share * one + (1 - share) * two).mean()), rel=1e-6)
+    wanted = (share * one + (1 - share) * two).mean()
+    assert objective(batch, draws)["loss"].item() == pytest.approx(wanted.item(), rel=1e-6)
     assert objective.others == 1
 
 

@@ -28,11 +28,13 @@ class DataError(ValueError):
 
 @dataclass(frozen=True)
 class Batch:
-    """Clips for one step. `wave` (B, C, T) float32, `length` (B,) each clip's true samples, `index` (B,) row of the manifest.
+    """Clips for one step. `wave` (B, C, T) float32, `length` (B,) each clip's true samples, `index` (B,) row of the
+    manifest.
 
     `target` is (B,) int64, -1 where unknown, or (B, K) float32 for several labels a clip. `valid` (B,) is False where a
-    bad file left its slot empty: the slot stays, so no other clip moves. `key` (B,) names the clips for `draw`. `others`
-    (B, P, C, T) and `other_target` (B, P, ...) are the clips that a view or mixup asked for, drawn from the manifest.
+    bad file left its slot empty: the slot stays, so no other clip moves. `key` (B,) names the clips for `draw`.
+    `others` (B, P, C, T) and `other_target` (B, P, ...) are the clips that a view or mixup asked for, drawn from the
+    manifest.
     """
 
     wave: Tensor
@@ -52,13 +54,8 @@ class Batch:
         if bool(self.valid.all()):
             return self
         keep = self.valid.numpy()
-        picked = {name: None if value is None else value[keep] for name, value in vars(self).items()}
+        picked: dict[str, Any] = {name: None if value is None else value[keep] for name, value in vars(self).items()}
         return Batch(**picked)
-
-    def to(self, device: Any) -> Batch:
-        """The batch with its tensors on a device."""
-        moved = {name: value.to(device) if isinstance(value, Tensor) else value for name, value in vars(self).items()}
-        return Batch(**moved)
 
 
 def prepare(
@@ -71,7 +68,9 @@ def prepare(
     report: Callable[[Prepared], None] = lambda prepared: None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Prepared:
-    """Decodes what the cache lacks. DataError if more than the share `max_bad` of the files is bad, after `report` ran."""
+    """Decodes what the cache lacks. DataError if more than the share `max_bad` of the files is bad, after `report`
+    ran.
+    """
     paths = list(dict.fromkeys(clip.path for clip in manifest.clips))
     prepared = cache.prepare(paths, sample_rate=sample_rate, channels=mixing(channels), progress=progress)
     report(prepared)
@@ -112,10 +111,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Loader:
-    """Training batches. Each clip is fitted to `length` samples: short ones by `policy`, long ones by a crop that draw places.
+    """Training batches. Each clip is fitted to `length` samples: short ones by `policy`, long ones by a crop that draw
+    places.
 
-    An epoch is cut into ceil(n / batch) batches whose sizes differ by one at most, so no clip is dropped and no batch is
-    left with a single clip. `others` asks for that many more clips of the manifest beside each.
+    An epoch is cut into ceil(n / batch) batches whose sizes differ by one at most, so no clip is dropped and no batch
+    is left with a single clip. `others` asks for that many more clips of the manifest beside each.
     """
 
     source: Source
@@ -131,7 +131,9 @@ class Loader:
         return math.ceil(len(self.source.manifest) / self.batch)
 
     def order(self, epoch: int) -> list[np.ndarray]:
-        """The rows of each batch: clips sorted by their own draw, so leaving one out moves no other past its neighbors."""
+        """The rows of each batch: clips sorted by their own draw, so leaving one out moves no other past its
+        neighbors.
+        """
         keys = self.source.manifest.keys()
         place = draw.bits(keys, seed=self.seed, epoch=epoch, name="order")
         return np.array_split(np.argsort(place, kind="stable"), self.steps)
@@ -179,7 +181,9 @@ class Loader:
 def windows(
     source: Source, *, window: int, hop: int | None = None, policy: str = "repeat", batch: int = 64
 ) -> Iterator[Batch]:
-    """Evaluation batches, in order: each clip's windows (`audio.window_starts`), one row a window, sharing the clip's index."""
+    """Evaluation batches, in order: each clip's windows (`audio.window_starts`), one row a window, sharing the clip's
+    index.
+    """
     manifest, targets, keys = source.manifest, torch.from_numpy(source.manifest.targets()), source.manifest.keys()
     rows: list[int] = []
     waves: list[np.ndarray] = []

@@ -23,8 +23,8 @@ from ossicle.views import Views
 class NPID(nn.Module):
     """The backbone, a linear projection to `dim`, and a bank of one unit vector a clip.
 
-    `negatives` 0 takes the exact softmax over the whole bank; K > 0 takes noise-contrastive estimation with K rows drawn
-    uniformly from the others, as the paper does. `momentum` is how much of a bank row survives an update.
+    `negatives` 0 takes the exact softmax over the whole bank; K > 0 takes noise-contrastive estimation with K rows
+    drawn uniformly from the others, as the paper does. `momentum` is how much of a bank row survives an update.
     """
 
     bank: Tensor
@@ -47,7 +47,9 @@ class NPID(nn.Module):
         if len(keys) < 2:
             raise ValueError(f"instance discrimination tells clips apart and got {len(keys)}: give it at least 2")
         if negatives >= len(keys):
-            raise ValueError(f"negatives = {negatives} needs more than {negatives} clips and got {len(keys)}: lower it, or 0")
+            raise ValueError(
+                f"negatives = {negatives} needs more than {negatives} clips and got {len(keys)}: lower it, or 0"
+            )
         self.model, self.views = backbone, views
         self.temperature, self.momentum, self.negatives = temperature, momentum, negatives
         self.project = nn.Linear(backbone.dim, dim)
@@ -62,7 +64,9 @@ class NPID(nn.Module):
         feature = F.normalize(self.project(self.model.encode(self.views(batch.wave, draw))))
         self._fresh = (batch.index, feature.detach())
         if self.negatives:
-            loss, self.scale = nce(feature, self.bank, batch.index, self._draw_negatives(batch, draw), self.temperature, self.scale)
+            loss, self.scale = nce(
+                feature, self.bank, batch.index, self._draw_negatives(batch, draw), self.temperature, self.scale
+            )
             return {"loss": loss}
         logits = feature @ self.bank.T / self.temperature
         return {"loss": F.cross_entropy(logits, batch.index)}
@@ -97,12 +101,15 @@ class NPID(nn.Module):
         return drawn + (drawn >= batch.index[:, None]).long()
 
 
-def nce(feature: Tensor, bank: Tensor, index: Tensor, negatives: Tensor, temperature: float, scale: Tensor) -> tuple[Tensor, Tensor]:
+def nce(
+    feature: Tensor, bank: Tensor, index: Tensor, negatives: Tensor, temperature: float, scale: Tensor
+) -> tuple[Tensor, Tensor]:
     """Noise-contrastive estimation of the softmax over the bank (NPID, eqs. 4 to 8): (loss (), Z / n ()).
 
-    `feature` (B, d) and `bank` (n, d) are unit vectors, `negatives` (B, K) rows of the bank. With h = P / (P + K / n) and
-    P = exp(v . m / T) / Z, the loss is -log h of the clip's own row - sum of log(1 - h) over the negatives, averaged over
-    the batch. `scale` is Z / n: 0 means unknown, and is then set to the batch's mean of exp(v . m / T) and kept.
+    `feature` (B, d) and `bank` (n, d) are unit vectors, `negatives` (B, K) rows of the bank. With h = P / (P + K / n)
+    and P = exp(v . m / T) / Z, the loss is -log h of the clip's own row - sum of log(1 - h) over the negatives,
+    averaged over the batch. `scale` is Z / n: 0 means unknown, and is then set to the batch's mean of exp(v . m / T)
+    and kept.
     """
     rows = torch.cat([index[:, None], negatives], 1)
     logits = torch.einsum("bd,bkd->bk", feature, bank[rows]) / temperature

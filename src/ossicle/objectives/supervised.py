@@ -18,8 +18,8 @@ class Supervised(nn.Module):
     """A classifier and its loss.
 
     `smoothing` moves that share of each target to all classes alike (Szegedy et al. 2016); `mixup` is the alpha of
-    Beta(alpha, alpha), from which each clip draws how much of another clip it is mixed with (Zhang et al. 2018, images and
-    targets alike); `weights` "balanced" weighs a class by n / (K n_class). Clips without a label do not count.
+    Beta(alpha, alpha), from which each clip draws how much of another clip it is mixed with (Zhang et al. 2018, images
+    and targets alike); `weights` "balanced" weighs a class by n / (K n_class). Clips without a label do not count.
     """
 
     weight: Tensor
@@ -73,7 +73,8 @@ class Supervised(nn.Module):
 
 
 def soft_loss(logits: Tensor, target: Tensor, weight: Tensor, *, multilabel: bool) -> Tensor:
-    """(B, K) logits and soft targets -> (): -sum_k w_k t_k log p_k, as an average by weight over the clips that have a target.
+    """(B, K) logits and soft targets -> (): -sum_k w_k t_k log p_k, as an average by weight over the clips that have a
+    target.
 
     With `multilabel` it is binary cross-entropy a class, averaged over classes.
     """
