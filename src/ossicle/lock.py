@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -25,16 +26,25 @@ class Lock:
 
     path: Path
     note: str = ""
+    _mine: dict[str, Any] | None = None
 
     def acquire(self, *, anyway: bool = False) -> None:
         """Take the lock, or raise LockedError. `anyway` takes it from whoever is said to hold it."""
-        with _alone_in(self.path.parent):
-            holder = self._holder()
-            if holder is not None and not anyway:
-                self._refuse_living(holder)
-            if holder is not None:
-                self.note = f"{self.path} was left by {_describe(holder)}, and is taken over."
-            write_json(self.path, _myself())
+        try:
+            with _alone_in(self.path.parent):
+                self._take(anyway)
+        except OSError:
+            self.release()
+            raise
+
+    def _take(self, anyway: bool) -> None:
+        holder = self._holder()
+        if holder is not None and not anyway:
+            self._refuse_living(holder)
+        if holder is not None:
+            self.note = f"{self.path} was left by {_describe(holder)}, and is taken over."
+        self._mine = _myself()
+        write_json(self.path, self._mine)
 
     def _refuse_living(self, holder: dict[str, Any]) -> None:
         if holder.get("host") not in (None, socket.gethostname()):
@@ -48,15 +58,15 @@ class Lock:
             )
 
     def release(self) -> None:
-        """Give the lock up, if it is this process's."""
+        """Give the lock up, if this object took it in this process. A lock that cannot be removed dies with it."""
         if self.held:
-            self.path.unlink(missing_ok=True)
+            with suppress(OSError):
+                self.path.unlink(missing_ok=True)
 
     @property
     def held(self) -> bool:
-        """Whether this very process holds the lock: a forked child or an earlier process of this number does not."""
-        holder, me = self._holder() or {}, _myself()
-        return all(holder.get(item) == me[item] for item in ("pid", "host", "began"))
+        """Whether this very object holds the lock: another one in the process, or a forked child, does not."""
+        return self._mine is not None and self._mine["pid"] == os.getpid() and self._holder() == self._mine
 
     def _holder(self) -> dict[str, Any] | None:
         """Who the lock file names; {} when it cannot be read as one, None when there is none."""
@@ -91,8 +101,9 @@ def _alone_in(folder: Path) -> Iterator[None]:
 
 
 def _myself() -> dict[str, Any]:
-    since = datetime.now(UTC).isoformat(timespec="seconds")
-    return {"pid": os.getpid(), "host": socket.gethostname(), "began": _began(os.getpid()), "since": since}
+    pid, since = os.getpid(), datetime.now(UTC).isoformat(timespec="seconds")
+    token = secrets.token_hex(8)
+    return {"pid": pid, "host": socket.gethostname(), "began": _began(pid), "since": since, "token": token}
 
 
 def _describe(holder: dict[str, Any]) -> str:

@@ -190,7 +190,7 @@ class Run:
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add a row to the log. Raises RunError when the disk is full, ValueError on NaN or infinity."""
-        self._refuse_unrestored()
+        self._refuse_unready()
         with _as_sentence(self.folder):
             append_row(self.folder / "log.jsonl", row)
         self._count = (self._count or 0) + 1
@@ -200,11 +200,13 @@ class Run:
 
         Raises RunError when the disk is full or fails: the checkpoint that was there is then still there.
         """
-        self._refuse_unrestored()
+        self._refuse_unready()
         place = self._place(self._generation + 1)
         with _as_sentence(self.folder):
             if self._count:
                 flush(self.folder / "log.jsonl")
+            if place.exists():  # a damaged one, passed over by `restore`
+                shutil.rmtree(place)
             checkpoint.save(place, tensors, {"kind": _KIND, "rows": self._count, "state": dict(info)})
             self._generation += 1
             for number in self._generations():
@@ -261,10 +263,11 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def _refuse_unrestored(self) -> None:
-        if self._count is None:
+    def _refuse_unready(self) -> None:
+        if self._count is None or self.done:
             raise RunError(
-                f"{self.folder} is not open for writing: Run.start it, and if it was begun before, restore()."
+                f"{self.folder} is {'finished' if self.done else 'not ready to be written'}: "
+                f"Run.start an unfinished run, and restore() one that was begun before."
             )
 
     def _place(self, number: int) -> Path:
