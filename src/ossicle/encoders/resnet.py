@@ -69,6 +69,8 @@ class ResNet(nn.Module):
         super().__init__()
         if depth not in LAYERS:
             raise ValueError(f"a ResNet of depth {depth}; known: {', '.join(map(str, LAYERS))}.")
+        if maps < 1 or width < 1:
+            raise ValueError(f"{maps} maps and a width of {width}: wanted at least 1 of each.")
         block = Bottleneck if depth == 50 else BasicBlock
         self.conv1 = nn.Conv2d(maps, width, 7, 2, padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(width)

@@ -53,6 +53,8 @@ class SmallCNN(nn.Module):
         super().__init__()
         if reading not in ("1d", "2d"):
             raise ValueError(f"reading {reading!r}; known: 1d, 2d.")
+        if min(bins, maps, width, heads, attention) < 1:
+            raise ValueError("bins, maps, width, heads and attention of a small CNN are at least 1.")
         self.reading = reading
         channels = (maps * bins if reading == "1d" else maps, width, 2 * width, 4 * width, 8 * width)
         layer = _layer_1d if reading == "1d" else _layer_2d

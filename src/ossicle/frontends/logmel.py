@@ -100,6 +100,8 @@ class LogMel(SpectralFrontend):
         _one_of("norm", norm, ("slaney", None))
         _one_of("power", power, (1.0, 2.0))
         _one_of("log", log, ("ln", "log10", "db"))
+        if mels < 1:
+            raise ValueError(f"{mels} mel bands: wanted at least 1.")
         if offset <= 0:
             raise ValueError(f"offset = {offset:g}: the logarithm of silence needs a positive one.")
         super().__init__(

@@ -93,7 +93,7 @@ class Framing:
 
 
 class Spectrum(nn.Module):
-    """The FFT form: (R, T) -> (R, K, N) float32, |STFT|^2 of the wave times `gain` (librosa's scale)."""
+    """The FFT form: (R, T) -> (R, K, N) float32, |STFT|^2 of the wave times `gain` (librosa's scale); no gradients."""
 
     window: Tensor
 
@@ -118,9 +118,8 @@ class Spectrum(nn.Module):
 
     def at_once(self, rows: Tensor) -> int:
         """Rows whose frames are about 2^20 numbers; all of them where no processor's cache is at stake."""
-        if rows.device.type != "cpu":
-            return max(1, len(rows))
-        return min(max(1, 2**20 // (self.framing.frames(rows.shape[-1]) * self.framing.n_fft)), max(1, len(rows)))
+        row = self.framing.frames(rows.shape[-1]) * self.framing.n_fft
+        return max(1, min(len(rows), 2**20 // row if rows.device.type == "cpu" else len(rows)))
 
 
 class ConvolutionSpectrum(nn.Module):
@@ -166,6 +165,7 @@ class SpectralFrontend(nn.Module):
 
     def __init__(self, framing: Framing, *, sample_rate: int, seconds: float) -> None:
         super().__init__()
+        framing.check(round(seconds * sample_rate))
         self.framing, self.sample_rate, self.seconds, self.hop = framing, sample_rate, seconds, framing.hop
         self.spectrum = Spectrum(framing)
 
@@ -181,9 +181,8 @@ class SpectralFrontend(nn.Module):
         self.framing.check(wave.shape[-1])
         rows = wave.flatten(0, 1).float()
         with torch.autocast(wave.device.type, enabled=False):
-            return torch.cat([self.picture(power) for power in self.spectrum.portions(rows)]).unflatten(
-                0, wave.shape[:2]
-            )
+            pictures = torch.cat([self.picture(power) for power in self.spectrum.portions(rows)])
+        return pictures.unflatten(0, wave.shape[:2])
 
     def exportable(self) -> Exportable:
         """A module of equal output that ONNX can hold: the STFT as a convolution."""

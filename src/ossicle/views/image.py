@@ -19,6 +19,8 @@ class Patch:
     domain = "image"
 
     def __init__(self, *, frames: int) -> None:
+        if frames < 1:
+            raise ValueError(f"a patch of {frames} frames: wanted at least 1.")
         self.frames = frames
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
@@ -34,6 +36,8 @@ class Noise:
     domain = "image"
 
     def __init__(self, *, sigma: float = 0.01) -> None:
+        if sigma < 0:
+            raise ValueError(f"noise of deviation {sigma:g}: wanted 0 or more.")
         self.sigma = sigma
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
@@ -47,6 +51,8 @@ class Compression:
     domain = "image"
 
     def __init__(self, *, low: float = 0.75) -> None:
+        if not 0 <= low <= 1:
+            raise ValueError(f"compression down to {low:g}: wanted 0 to 1.")
         self.low = low
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
@@ -73,6 +79,8 @@ class SpecAugment:
     ) -> None:
         if value not in ("min", "mean"):
             raise ValueError(f"specaugment value {value!r}; known: min, mean.")
+        if min(freq_masks, freq, time_masks, time) < 0:
+            raise ValueError("specaugment counts and widths are 0 or more.")
         self.freq_masks, self.freq, self.time_masks, self.time, self.value = freq_masks, freq, time_masks, time, value
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
@@ -103,6 +111,8 @@ class RandomResizedCrop:
     domain = "image"
 
     def __init__(self, *, area: float = 0.8, aspect: float = 4 / 3, tries: int = 10) -> None:
+        if not (0 < area <= 1 <= aspect and tries >= 1):
+            raise ValueError(f"area {area:g}, aspect {aspect:g}, {tries} tries: wanted 0 < area <= 1 <= aspect, 1 try.")
         self.area, self.aspect, self.tries = area, aspect, tries
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -21,6 +23,8 @@ class Crop:
 
     def __init__(self, *, seconds: float, sample_rate: int) -> None:
         self.length = round(seconds * sample_rate)
+        if self.length < 1:
+            raise ValueError(f"a crop of {seconds:g} s holds no sample: wanted a positive length.")
 
     def __call__(self, wave: Tensor, draw: Draw) -> Tensor:
         spare = wave.shape[-1] - self.length
@@ -35,12 +39,14 @@ class Roll:
     domain = "wave"
 
     def __init__(self, *, sample_rate: int, seconds: float | None = None) -> None:
+        if seconds is not None and seconds < 0:
+            raise ValueError(f"roll by at most {seconds:g} s: wanted 0 or more.")
         self.most = None if seconds is None else round(seconds * sample_rate)
 
     def __call__(self, wave: Tensor, draw: Draw) -> Tensor:
         length = wave.shape[-1]
-        most = length // 2 if self.most is None else min(self.most, length // 2)
-        shift = draw.integers("roll", low=-most, high=most + 1)
+        most = (length - 1) / 2 if self.most is None else min(self.most, (length - 1) / 2)
+        shift = draw.integers("roll", low=-math.floor(most), high=math.ceil(most) + 1)
         return torch.stack([clip.roll(by, -1) for clip, by in zip(wave, shift.tolist(), strict=True)])
 
 
@@ -50,6 +56,8 @@ class Gain:
     domain = "wave"
 
     def __init__(self, *, low_db: float = -6.0, high_db: float = 6.0) -> None:
+        if low_db > high_db:
+            raise ValueError(f"gain from {low_db:g} to {high_db:g} dB: wanted low_db <= high_db.")
         self.low_db, self.high_db = low_db, high_db
 
     def __call__(self, wave: Tensor, draw: Draw) -> Tensor:

@@ -1,0 +1,129 @@
+"""Every registered component keeps the promise in the first line of its module: `(B, C, T) -> (B, C, 1, F, N): ...`."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ossicle.draw import Draw
+from ossicle.encoders import ENCODERS
+from ossicle.frontends import FRONTENDS
+from ossicle.recipe import Spec
+from ossicle.views import VIEWS
+
+SIZES = {"B": 3, "C": 2, "T": 16000, "M": 2, "F": 48, "N": 37}
+CONTEXT = {"sample_rate": 16000, "seconds": 1.0, "maps": SIZES["M"], "bins": SIZES["F"]}
+NEEDED = {"crop": {"seconds": 0.5}, "patch": {"frames": 20}}
+SMALLER = {"resnet": {"width": 8}, "small": {"width": 8, "attention": 32}}
+
+
+def build(table: dict[str, Any], name: str, **arguments: Any) -> Any:
+    return Spec(name, NEEDED.get(name, {}) | arguments).build(table, **CONTEXT)
+
+
+def encoder(name: str, **arguments: Any) -> nn.Module:
+    torch.manual_seed(0)
+    module: nn.Module = build(ENCODERS, name, **SMALLER[name] | arguments)
+    return module.eval()
+
+
+def promise(component: Any) -> tuple[list[str], list[str]]:
+    """The dimensions that the first line of the component's module names, on both sides of its arrow."""
+    first = (sys.modules[type(component).__module__].__doc__ or "").splitlines()[0]
+    sides = re.match(r"\(([^)]*)\) -> \(([^)]*)\):", first)
+    assert sides, f"{type(component).__module__} opens with {first!r}, not with its shapes"
+    taken, given = ([size.strip() for size in side.split(",")] for side in sides.groups())
+    return taken, given
+
+
+def hold(component: Any, call: Callable[[Tensor], Tensor]) -> dict[str, int]:
+    """Calls the component as promised and reads the sizes off: a name has one size, a number is itself."""
+    taken, given = promise(component)
+    torch.manual_seed(0)
+    result = call(0.1 * torch.randn([SIZES[name] for name in taken]))
+    assert len(result.shape) == len(given), f"promised {given}, gave {tuple(result.shape)}"
+    sizes = {name: SIZES[name] for name in taken}
+    for name, size in zip(given, result.shape, strict=True):
+        assert size == (int(name) if name.isdigit() else sizes.setdefault(name, size)), f"{name} of {given}: {size}"
+    assert torch.isfinite(result).all()
+    return sizes
+
+
+def draw(clips: list[int]) -> Draw:
+    return Draw(0, 0, np.array(clips, dtype=np.uint64))
+
+
+def variants(table: dict[str, Any], **arguments: list[Any]) -> list[Any]:
+    """One parameter set for each component, and one for each value of the arguments that it takes."""
+    found = []
+    for name, component in table.items():
+        found.append(pytest.param(name, {}, id=name))
+        for argument in arguments.keys() & component.__init__.__annotations__.keys():
+            found += [pytest.param(name, {argument: v}, id=f"{name}-{argument}-{v}") for v in arguments[argument]]
+    return sorted(found, key=lambda parameters: parameters.id)
+
+
+@pytest.mark.parametrize(("name", "arguments"), variants(FRONTENDS, hop=[111], log=["db"]))
+def test_front_ends_keep_their_promise(name: str, arguments: dict[str, Any]) -> None:
+    frontend = build(FRONTENDS, name, **arguments)
+    sizes = hold(frontend, frontend)
+    assert (sizes["F"], sizes["N"]) == (frontend.bins, frontend.frames(SIZES["T"]))
+    assert promise(frontend)[1][2] == str(frontend.maps)
+    assert (frontend.sample_rate, frontend.seconds) == (16000, 1.0)
+    assert hold(frontend, frontend.exportable()) == sizes
+
+
+@pytest.mark.parametrize("name", FRONTENDS)
+def test_front_ends_hear_a_clip_alone(name: str) -> None:
+    frontend = build(FRONTENDS, name)
+    wave = 0.1 * torch.randn(5, 2, 16000)
+    assert torch.allclose(frontend(wave)[3], frontend(wave[3:4])[0], atol=1e-4)
+
+
+@pytest.mark.parametrize(("name", "arguments"), variants(ENCODERS, depth=[34, 50], reading=["2d"], width=[4, 12]))
+def test_encoders_keep_their_promise(name: str, arguments: dict[str, Any]) -> None:
+    module = encoder(name, **arguments)
+    assert hold(module, module)["D"] == module.dim
+
+
+@pytest.mark.parametrize(("name", "arguments"), variants(ENCODERS, depth=[50], reading=["2d"]))
+def test_encoders_hear_a_clip_alone(name: str, arguments: dict[str, Any]) -> None:
+    module = encoder(name, **arguments)
+    image = torch.randn(5, 2, 48, 37)
+    assert torch.allclose(module(image)[3], module(image[3:4])[0], atol=1e-5)
+
+
+@pytest.mark.parametrize(("name", "arguments"), variants(ENCODERS, depth=[50], reading=["2d"]))
+def test_encoders_train_in_bfloat16_with_channels_last(name: str, arguments: dict[str, Any]) -> None:
+    module = encoder(name, **arguments).train().to(memory_format=torch.channels_last)
+    image = torch.randn(4, 2, 48, 37).contiguous(memory_format=torch.channels_last)
+    with torch.autocast("cpu", torch.bfloat16):
+        feature = module(image)
+    feature.float().square().mean().backward()
+    assert torch.isfinite(feature).all()
+    assert all(parameter.grad is not None for parameter in module.parameters())
+    assert all(torch.isfinite(parameter.grad).all() for parameter in module.parameters())
+
+
+@pytest.mark.parametrize("name", ENCODERS)
+def test_width_makes_an_encoder_larger_and_full_width_is_the_published_one(name: str) -> None:
+    sizes = [sum(p.numel() for p in encoder(name, width=width).parameters()) for width in (4, 8, 16)]
+    assert sizes == sorted(set(sizes))
+    assert build(ENCODERS, name).dim == encoder(name, width=64).dim
+
+
+@pytest.mark.parametrize("name", VIEWS)
+def test_views_keep_their_promise(name: str) -> None:
+    view = build(VIEWS, name)
+    taken, given = promise(view)
+    assert (len(taken), view.domain) in ((3, "wave"), (5, "image"))
+    sizes = hold(view, lambda signal: view(signal, draw([0, 1, 2])))
+    last, new = taken[-1], given[-1]
+    assert (sizes[new] != sizes[last]) == (name in NEEDED)
