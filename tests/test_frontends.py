@@ -15,19 +15,10 @@ from torch import Tensor
 
 from ossicle.frontends import FRONTENDS, Bands, LogMel
 from ossicle.frontends.logmel import filterbank, hz_to_mel, mel_to_hz, packed
-from ossicle.frontends.stft import WINDOWS, ConvolutionSpectrum, Framing, Spectrum, window
 
 GOLDEN = dict(np.load(Path(__file__).parent / "goldens" / "librosa.npz"))
 CASES: dict[str, dict[str, Any]] = json.loads(str(GOLDEN["cases"]))
 RATE = 22050
-FRAMINGS = [
-    Framing(1024, 1024, 512),
-    Framing(2048, 660, 220, "hamming"),
-    Framing(2048, 1654, 561, "blackman_harris", gain=32768.0),
-    Framing(512, 400, 160, center=False),
-    Framing(1001, 777, 333, pad_mode="constant"),
-    Framing(2048, 2048, 700, "boxcar"),
-]
 SMALL = {
     "logmel": LogMel(seconds=0.5),
     "decibels": LogMel(seconds=0.5, log="db", power=1.0, scale="htk", norm=None, offset=1e-5),
@@ -125,39 +116,6 @@ def test_a_tone_lights_its_own_color(bin_: int) -> None:
     assert int(image.flatten().argmax()) == bin_
 
 
-@pytest.mark.parametrize("name", WINDOWS)
-def test_windows_are_scipys(name: str) -> None:
-    signal = pytest.importorskip("scipy.signal")
-    theirs = signal.get_window(name.replace("_", ""), 331, fftbins=True)
-    assert np.abs(window(name, 331).numpy() - theirs).max() < 1e-14
-
-
-@pytest.mark.parametrize("form", [Spectrum, ConvolutionSpectrum])
-@pytest.mark.parametrize("framing", FRAMINGS, ids=str)
-def test_a_full_scale_tone_has_magnitude_half_the_windows_sum(framing: Framing, form: Any) -> None:
-    bin_ = framing.n_fft // 5
-    tone = torch.cos(2 * math.pi * bin_ / framing.n_fft * torch.arange(8000, dtype=torch.float64)).float()
-    power = form(framing)(tone[None])[0, bin_, 3]
-    assert float(power.sqrt()) == pytest.approx(float(framing.weights().sum()) / 2, rel=2e-4)
-
-
-@pytest.mark.parametrize("form", [Spectrum, ConvolutionSpectrum])
-def test_parseval(form: Any) -> None:
-    wave = noise(2, 512 * 5)
-    power = form(Framing(512, 512, 512, "boxcar", center=False))(wave).double()
-    both_sides = power[:, 0] + power[:, -1] + 2 * power[:, 1:-1].sum(1)
-    assert torch.allclose(both_sides / 512, wave.double().unflatten(1, (5, 512)).square().sum(-1), rtol=1e-5)
-
-
-@pytest.mark.parametrize("framing", FRAMINGS, ids=str)
-def test_both_forms_agree_to_1e_5_of_the_peak(framing: Framing) -> None:
-    wave = torch.cat([noise(2, 9000), golden_wave()[0].repeat(1, 2)[:, :9000]])
-    fast, exportable = Spectrum(framing)(wave), ConvolutionSpectrum(framing)(wave)
-    assert fast.shape == exportable.shape == (3, framing.bins, framing.frames(9000))
-    for ours, theirs in zip(exportable, fast, strict=True):
-        assert apart(ours, theirs) < 1e-5
-
-
 @pytest.mark.parametrize("name", ["logmel", "speech"])
 def test_both_forms_agree_in_log_units(name: str) -> None:
     """1e-5 of the peak P moves log(E + offset) by at most about 1e-5 P / (E + offset): 1 % of a neper 30 dB below P."""
@@ -168,14 +126,6 @@ def test_both_forms_agree_in_log_units(name: str) -> None:
     energy = base ** fast.double()
     bound = 1e-5 * energy.max() / energy / math.log(base)
     assert ((exportable - fast).abs() <= bound).all()
-
-
-def test_frames_are_counted_right() -> None:
-    for framing in FRAMINGS:
-        spectrum = Spectrum(framing)
-        for length in (2049, 2050, 4096, 5000, 6543):
-            assert spectrum(torch.zeros(1, length)).shape[-1] == framing.frames(length)
-    assert Framing(1024, 1024, 512).frames(22050) == 1 + 22050 // 512
 
 
 def test_moving_a_wave_by_a_hop_moves_its_image_by_a_frame() -> None:
@@ -294,16 +244,6 @@ def test_an_onnx_file_of_it_is_small_and_right(name: str, tmp_path: Path, capfd:
 def test_bad_arguments_are_answered_in_sentences(arguments: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence.replace("(", r"\(")):
         LogMel(**arguments)
-
-
-@pytest.mark.parametrize(
-    ("framing", "shortest"),
-    [(FRAMINGS[0], 513), (FRAMINGS[1], 331), (FRAMINGS[3], 400), (FRAMINGS[4], 1)],
-)
-def test_the_shortest_wave_passes_and_a_shorter_one_is_refused(framing: Framing, shortest: int) -> None:
-    assert Spectrum(framing)(torch.zeros(1, shortest)).shape[-1] == framing.frames(shortest) >= 1
-    with pytest.raises(ValueError, match=f"at least {shortest} are needed"):
-        framing.check(shortest - 1)
 
 
 def test_a_too_short_wave_is_refused_in_a_sentence() -> None:
