@@ -8,7 +8,7 @@ from typing import BinaryIO, NamedTuple
 from ossicle.audio.splice import Header, read_at
 
 LONGER = "an MP3 longer than its own header says (several joined?): read as far as the header goes"
-NO_DELAY = "an MP3 that does not tell its encoder's delay: its sound starts some 25 to 50 ms late"
+NO_DELAY = "an MP3 that does not tell its encoder's delay: its sound starts some 10 to 50 ms late"
 
 
 class _Frame(NamedTuple):

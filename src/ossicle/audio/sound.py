@@ -28,6 +28,7 @@ _CHANNELS = 32
 _HEAD = 10.0  # seconds by which channels are judged to cancel
 _STRETCH = 1 << 22  # samples decoded at a time, all channels together: 16 MiB
 _DENSEST = 10_000  # samples a byte: a FLAC of silence reaches 6,000, so more is a decoder that does not stop
+_LEAD = 16 * 1152  # samples: an MP3 frame's bits may lie up to 511 bytes back, eight frames of the lowest rate
 _GRACE = {"MP3": 2 * 1152}  # samples: encoders count the frame of the tag itself, or the one of the delay, or neither
 
 Watch = Callable[[np.ndarray], None]
@@ -162,7 +163,10 @@ class Sound:
             position = len(head)
             yield from (head[at : at + size] for at in range(0, len(head), size))
         if position < stop:
-            self._seek(position)
+            lead = min(position, _LEAD if self.info.format == "MP3" else 0)
+            self._seek(position - lead)
+            if lead:
+                self._take(lead, position - lead)
         while position < stop and len(piece := self._take(min(size, stop - position), position)):
             position += len(piece)
             yield piece
@@ -187,8 +191,8 @@ class Sound:
         try:
             piece = self._decoder.read(count, dtype="float32", always_2d=True)
         except (soundfile.LibsndfileError, RuntimeError) as error:
-            where = f"damaged or truncated: decoding stops after {position / self.info.sample_rate:.3g} s"
-            raise self._gave_up(error, "decode", where) from error
+            where = f" behind {position / self.info.sample_rate:.3g} s" if position else ""
+            raise self._gave_up(error, "decode", f"damaged or truncated{where}") from error
         if self._bytes.error is not None:
             raise self._error(told(self._bytes.error), "decode") from self._bytes.error
         if position + len(piece) > _DENSEST * self.size:

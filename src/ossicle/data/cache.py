@@ -1,7 +1,7 @@
 """Paths -> (C, T) float32 samples at one rate, decoded once, by content: safe to kill, to share and to delete.
 
-An entry's name is the digest of the sound file's bytes with rate and channels: a file that changes gets another entry and
-a file that moves keeps its own. Bad files are reported, never raised; a full disk is raised, never a bad file's fault.
+An entry's name is the digest of the sound file's bytes with rate and channels: a file that changes gets another entry,
+and one that moves keeps its own. Bad files are reported, never raised; a full disk is raised, never a bad file's fault.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ Alive = Callable[[], None]
 
 @dataclass(frozen=True)
 class Entry:
-    """What is known of a sound file by its content: `length` in samples at the asked rate; the rest is the file's own."""
+    """What is known of a sound file by its content: `length` in samples at the asked rate, the rest as in the file."""
 
     digest: str
     length: int
