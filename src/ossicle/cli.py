@@ -1,0 +1,279 @@
+"""ossicle VERB ...: parses, calls one function, prints. Everything heavy is imported by the verb that needs it."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import App, CycloptsError, Parameter
+
+from ossicle import __version__
+from ossicle.options import USUAL, Folds, From, Learning, Out, Rate, Seconds, UsageError, given, option
+
+app = App(
+    name="ossicle",
+    help="From unlabelled recordings to a small sound recognizer on the device where the sound is.",
+    version=__version__,
+    help_format="plaintext",
+    default_parameter=Parameter(negative=()),
+    result_action="return_value",
+    suppress_keyboard_interrupt=False,
+)
+
+EXTRAS = dict.fromkeys(("torch", "safetensors", "sklearn", "matplotlib", "onnx", "onnxscript"), "train")
+EXTRAS |= {"sounddevice": "mic", "huggingface_hub": "hub", "timm": "timm"}
+REFUSED, STOPPED, INTERRUPTED, PIPE_CLOSED = 2, 1, 130, 141
+
+
+@app.command
+def data(source: str, /, *, json: Annotated[bool, option("Print JSON.")] = False) -> int:
+    """What is in DIR, CSV or esc10:PATH: clips, classes, folds, durations, rates, problems, leaks."""
+    from ossicle.datasets import described, load, summary
+    from ossicle.plain import json_text
+
+    found = summary(load(source))
+    print(json_text(found) if json else described(found))
+    if not json:
+        _close(next=f"ossicle pretrain {shlex.quote(source)} -o runs/pre")
+    return 0
+
+
+@app.command
+def pretrain(
+    source: str,
+    /,
+    *,
+    out: Out,
+    folds: Folds = False,
+    start: From = None,
+    transductive: Annotated[bool, option("Hear the test fold too; results are stamped so.")] = False,
+    seconds: Seconds = None,
+    rate: Rate = None,
+    learning: Learning = USUAL,
+) -> int:
+    """Learn from sound alone: DIR, CSV or esc10:PATH -> an encoder."""
+    from ossicle import plan
+    from ossicle.learn import learn
+
+    recipe = plan.pretraining(source, **given(seconds=seconds, sample_rate=rate))
+    asked = given(start=start) | ({"split.transductive": True} if transductive else {})
+    print(learn(recipe.override(asked | learning.changes()), out, **learning.ways(), folds=folds))
+    same = " --folds" if folds else "" if learning.fold is None else f" --fold {learning.fold}"
+    _close(out, next=f"ossicle train {shlex.quote(source)} --from {_shown(out)} -o runs/rec{same}")
+    return 0
+
+
+@app.command
+def train(
+    source: str,
+    /,
+    *,
+    out: Out,
+    folds: Folds = False,
+    start: From = None,
+    few: Annotated[int | None, option("Learn from so many labelled clips of each class.")] = None,
+    seconds: Seconds = None,
+    rate: Rate = None,
+    learning: Learning = USUAL,
+) -> int:
+    """Learn classes from labelled clips, few or many: DIR, CSV or esc10:PATH -> a recognizer.
+
+    With --fold or --folds all else trains; without, one fold is held out to calibrate on.
+    """
+    from ossicle import plan
+    from ossicle.learn import learn
+
+    heard = given(seconds=seconds, sample_rate=rate)
+    recipe = plan.recognizer(source, start=start, fold=learning.fold, folds=folds, **heard)
+    print(learn(recipe.override(given(**{"split.few": few}) | learning.changes()), out, **learning.ways(), folds=folds))
+    after = "report" if folds else "export" if learning.fold is None else "evaluate"
+    _close(out, next=f"ossicle {after} {_shown(out)}{' -o bundle/' if after == 'export' else ''}")
+    return 0
+
+
+@app.command
+def run(
+    recipe: Path,
+    /,
+    *,
+    out: Annotated[Path | None, option("The folder to write [default: runs/NAME].", "--out", "-o")] = None,
+    folds: Folds = False,
+    seeds: Annotated[tuple[int, ...], option("One run for each of these seeds.")] = (),
+    learning: Learning = USUAL,
+) -> int:
+    """Follow a recipe, recipes/hello.toml say: what every learning verb calls."""
+    from ossicle.learn import learn
+    from ossicle.recipe import load
+
+    followed = load(recipe)
+    if len(followed.stages) > 1 and (learning.epochs or learning.lr):
+        raise UsageError(f"{recipe} has {len(followed.stages)} stages: say which, with --set stages.0.epochs=3")
+    out = out or Path("runs", recipe.stem)
+    several = folds or bool(seeds) or bool(followed.variants)
+    print(learn(followed.override(learning.changes()), out, **learning.ways(), folds=several, seeds=seeds))
+    _close(out, next=f"ossicle {'report' if several else 'evaluate'} {_shown(out)}")
+    return 0
+
+
+@app.command
+def evaluate(folder: Path, source: str | None = None, /) -> int:
+    """Accuracy of a run on its test fold, or on other data: classes, confusion; kNN and linear probe of an encoder."""
+    from ossicle import datasets, words
+    from ossicle.evaluate import final
+
+    result = final(folder, None if source is None else datasets.load(source))
+    print(words.scored(result))
+    shown, known = _shown(folder), result["kind"] == "classifier"
+    _close(
+        folder, next=f"ossicle export {shown} -o bundle/" if known else f"ossicle train DATA --from {shown} -o runs/rec"
+    )
+    return 0
+
+
+@app.command
+def export(
+    folder: Path,
+    /,
+    *,
+    out: Annotated[Path, option("The bundle's folder; a bundle in it is replaced.", "--out", "-o")],
+    hop: Annotated[float | None, option("Seconds from window to window [default: half a window].")] = None,
+) -> int:
+    """A trained run -> a bundle, samples in and scores out, checked against the model before it is written."""
+    from ossicle.ship import ship
+
+    print(ship(folder, out, hop=hop))
+    _close(out, next=f"ossicle listen {_shown(out)} FILE")
+    return 0
+
+
+@app.command
+def listen(
+    bundle: Path,
+    /,
+    *sources: str,
+    format: Annotated[Literal["json", "csv", "text"], option("How events are written.")] = "json",
+    on: Annotated[float | None, option("The score from which an event begins.")] = None,
+    off: Annotated[float | None, option("The score under which it ends [default: 0.7 of --on].")] = None,
+    min_seconds: Annotated[float | None, option("Events shorter than this are left out.")] = None,
+    gap_seconds: Annotated[float | None, option("Pauses up to this do not end an event.")] = None,
+    rate: Annotated[int | None, option("Of `-`: its sample rate [default: the model's].")] = None,
+    channels: Annotated[int, option("Of `-`: interleaved channels.")] = 1,
+    encoding: Annotated[Literal["s16le", "f32le"], option("Of `-`: what a sample is.")] = "s16le",
+    threads: Annotated[int, option("CPU threads to use.")] = 1,
+) -> int:
+    """Events in FILE..., in all sound below DIR, or in raw samples from standard input (`-`)."""
+    from ossicle.deploy.bundle import load
+    from ossicle.deploy.listen import HEADINGS, listen, to_output
+
+    if not sources:
+        raise UsageError("nothing to listen to: give files, a folder, or - for raw samples from standard input")
+    off = 0.7 * on if off is None and on is not None else off
+    thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
+    how: dict[str, Any] = {"format": format, "sample_rate": rate, "channels": channels, "encoding": encoding}
+    lines = -(format in HEADINGS)
+
+    def write(line: str) -> None:
+        nonlocal lines
+        lines += 1
+        to_output(line)
+
+    status = listen(load(bundle, threads), sources, write=write, **how, **thresholds)
+    hint = "" if lines else "; --on 0.3 tells of fainter ones"
+    print(f"{lines} events{hint}", file=sys.stderr)
+    return status
+
+
+@app.command
+def report(
+    *folders: Path,
+    out: Annotated[Path, option("The page to write.", "--out", "-o")] = Path("report.html"),
+) -> int:
+    """Run folders -> one HTML page with curves, confusion, sounds and sizes; it needs no network."""
+    from ossicle.report import report as write
+
+    write(_runs(folders), out)
+    _close(out, next=f"open {_shown(out)} in a browser")
+    return 0
+
+
+@app.command
+def demo(
+    *,
+    data: Annotated[str | None, option("Recordings to use instead of made-up sounds.")] = None,
+    out: Annotated[Path, option("The folder to write.", "--out", "-o")] = Path("demo"),
+) -> int:
+    """The whole way in minutes: pretrain, train on few labels, export, listen, report."""
+    from ossicle.demo import demo as show_all
+    from ossicle.show import Show
+
+    with Show() as tell:
+        story = show_all(out, data, tell=tell)
+    print(story)
+    _close(out, next=f"open {_shown(out / 'report.html')} in a browser")
+    return 0
+
+
+def _runs(folders: Iterable[Path]) -> list[Path]:
+    """The runs in these folders: themselves, or those of a table's cells below them."""
+    from ossicle.run import RunError, is_run
+
+    found = []
+    for folder in folders:
+        runs = [folder] if is_run(folder) else sorted(path.parent for path in folder.glob("**/recipe.json"))
+        if not runs:
+            raise RunError(f"{folder} is no run and holds none; give the folders that train or run wrote")
+        found += runs
+    if not found:
+        raise UsageError("a report needs at least one run: ossicle report runs/rec -o report.html")
+    return found
+
+
+def _shown(path: Path) -> str:
+    return shlex.quote(str(path))
+
+
+def _close(*wrote: Path, next: str) -> None:
+    for path in wrote:
+        print(f"wrote {_shown(path)}")
+    print(f"next  {next}")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs a command line and returns its exit status: 0 done, 1 stopped on the way, 2 refused, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        return int(app(arguments, exit_on_error=False, print_error=True) or 0)
+    except CycloptsError:
+        return REFUSED
+    except KeyboardInterrupt as stop:
+        print(f"{stop or 'stopped'}: ossicle {shlex.join(arguments)}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # what is left in its buffer goes there
+        return PIPE_CLOSED
+    except Exception as error:
+        if (sentence := _sentence(error)) is None:
+            raise
+        print(f"error: {sentence}", file=sys.stderr)
+        return STOPPED if type(error).__name__ == "TrainingError" else REFUSED
+
+
+def _sentence(error: Exception) -> str | None:
+    """What to tell of an error that is no bug: one raised by ossicle itself, by the disk, or by a missing extra."""
+    if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
+        return f'this needs {error.name}, which is not installed: pip install "ossicle[{extra}]"'
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"
+    return str(error) if _raised_here(error) else None
+
+
+def _raised_here(error: Exception) -> bool:
+    trace = error.__traceback__
+    while trace and trace.tb_next:
+        trace = trace.tb_next
+    place: Mapping[str, Any] = trace.tb_frame.f_globals if trace else {}
+    return isinstance(error, (ValueError, RuntimeError)) and str(place.get("__name__")).startswith("ossicle.")

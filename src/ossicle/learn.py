@@ -1,0 +1,51 @@
+"""learn(): what every learning verb calls. A recipe and a folder -> a run, or one a fold, its progress told."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ossicle import folds as table
+from ossicle import words
+from ossicle.data.loader import DataError
+from ossicle.material import write_bad
+from ossicle.recipe import Recipe, RecipeError
+from ossicle.run import is_run
+from ossicle.show import Show
+from ossicle.train import fit
+
+
+def learn(
+    recipe: Recipe,
+    out: Path,
+    *,
+    folds: bool = False,
+    fold: int | None = None,
+    seeds: Iterable[int] = (),
+    allow: tuple[str, ...] = (),
+    device: str = "cpu",
+) -> str:
+    """Follows a recipe in a folder, or in a folder a fold, and returns what came of it as text.
+
+    Where too many files are bad they are listed in bad_files.jsonl, as they are in every run. Raises what `fit` raises.
+    """
+    _refuse_device(device)
+    with Show() as tell:
+        try:
+            if folds:
+                return words.tabled(table.run(recipe, out, folds=[fold] if fold else None, seeds=seeds, tell=tell))
+            return words.finished(fit(recipe, out, allow=allow, tell=tell))
+        except DataError:
+            if tell.bad and not is_run(out):
+                out.mkdir(parents=True, exist_ok=True)
+                tell.say(f"wrote {write_bad(out, tell.bad)}")
+            raise
+
+
+def _refuse_device(device: str) -> None:
+    if device == "cpu":
+        return
+    from torch import cuda
+
+    seen = f"{cuda.device_count()} CUDA devices are here" if cuda.is_available() else "no CUDA device is here"
+    raise RecipeError(f"device {device}: {seen}, and this version learns on the CPU; leave --device out")

@@ -1,0 +1,93 @@
+"""Rows and results -> text for people: what the verbs print when they are done."""
+
+from __future__ import annotations
+
+from typing import Any
+
+UNTOLD = frozenset({"stage", "epoch", "steps", "lr", "seconds", "waited"})
+STAMPS = {
+    "transductive": "pretraining is transductive: it heard clips of the test fold",
+    "unknown": "nothing tells what pretraining heard",
+}
+
+
+def percent(share: float) -> str:
+    """0.8125 -> `81.2 %`."""
+    return f"{100 * share:.1f} %"
+
+
+def epoch_line(row: dict[str, Any], epochs: int) -> str:
+    """`epoch 3/15  loss 1.234  accuracy 81.2 %  4.1 s`, the seconds since the run began."""
+    return f"epoch {row['epoch']}/{epochs}  {news(row)}  {row['seconds']:.1f} s"
+
+
+def news(row: dict[str, Any]) -> str:
+    """What an epoch's row says of learning: losses as they are, shares in percent."""
+    return "  ".join(f"{name} {_value(name, value)}" for name, value in row.items() if name not in UNTOLD)
+
+
+def _value(name: str, value: Any) -> str:
+    if not isinstance(value, float):
+        return str(value)
+    return percent(value) if "accuracy" in name or name.endswith("mAP") else f"{value:.3f}"
+
+
+def finished(result: dict[str, Any]) -> str:
+    """A run's result: what it took, and what the validation part says."""
+    lines = [f"{result['steps']} steps in {result['seconds']:.0f} s on {result['hours']:.2f} h of sound"]
+    lines += [f"  {name:24}{_value(name, value)}" for name, value in result.get("valid", {}).items()]
+    return "\n".join([*lines, *_stamp(result)])
+
+
+def _stamp(result: dict[str, Any]) -> list[str]:
+    return [f"  {STAMPS[result['pretraining']]}"] if result["pretraining"] in STAMPS else []
+
+
+def scored(result: dict[str, Any]) -> str:
+    """An evaluation: the summary, a line a class, and the commonest mistakes."""
+    fold = "" if result["fold"] is None else f" fold {result['fold']}"
+    lines = [f"{result['data']}{fold}: {result['clips']} clips, looked at for the {_nth(result['openings'])} time"]
+    lines += [f"  {name:16}{text}" for name, text in _summary(result)]
+    lines += [*_stamp(result), f"  {'class':20}{'precision':>10}{'recall':>10}{'AP':>10}{'clips':>8}"]
+    for label, row in result["classes"].items():
+        shares = ("-" if row[name] is None else percent(row[name]) for name in ("precision", "recall", "ap"))
+        lines.append(f"  {label:20}{''.join(f'{share:>10}' for share in shares)}{row['support']:8}")
+    return "\n".join([*lines, *_confusions(result)])
+
+
+def _summary(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Names and values: accuracy with its interval (an encoder's is that of kNN), a linear probe's beside it."""
+    names = [name for name in ("class_accuracy", "mAP", "nll") if name in result]
+    shown = [(str(name), _value(name, result[name])) for name in names]
+    if "linear_probe" in result and "accuracy" in result:
+        shown.insert(0, ("linear probe", percent(result["linear_probe"]["accuracy"])))
+    if "accuracy" in result:
+        over = result["interval"]
+        spread = f"{percent(over['low'])} to {percent(over['high'])}, 95 % over {over['over']}"
+        name = "kNN" if "linear_probe" in result else "accuracy"
+        shown.insert(0, (name, f"{percent(result['accuracy'])}  ({spread})"))
+    return shown
+
+
+def _confusions(result: dict[str, Any], most: int = 5) -> list[str]:
+    """The commonest mistakes, `rain taken for sea_waves: 3`."""
+    labels, table = list(result["classes"]), result.get("confusion", [])
+    wrong = [(n, labels[i], labels[j]) for i, row in enumerate(table) for j, n in enumerate(row) if n and i != j]
+    return [f"  {truth} taken for {guess}: {n}" for n, truth, guess in sorted(wrong, key=lambda w: -w[0])[:most]]
+
+
+def _nth(number: int) -> str:
+    ending = {1: "st", 2: "nd", 3: "rd"}.get(0 if 10 < number % 100 < 14 else number % 10, "th")
+    return f"{number}{ending}"
+
+
+def tabled(table: dict[str, Any]) -> str:
+    """A table of folds: a line a variant, its mean, deviation and folds."""
+    lines = []
+    for row in table["rows"]:
+        spread = "" if row["sd"] is None else f" ± {percent(row['sd'])}"
+        folds = "  ".join(percent(value) for value in row["accuracy"])
+        stamps = ", ".join(row["pretraining"])
+        name = row["variant"] or "accuracy"
+        lines.append(f"{name}  {percent(row['mean'])}{spread}  (folds {folds}; pretraining {stamps})")
+    return "\n".join(lines)
