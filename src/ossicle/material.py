@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from ossicle.data.intake import look_over, refuse
 from ossicle.data.loader import DataError, Source, prepare
 from ossicle.data.manifest import Manifest, Parts
 from ossicle.datasets import DATASETS
+from ossicle.durable import write
 from ossicle.recipe import Recipe
 
 Tell = Callable[[str, dict[str, Any]], None]
@@ -93,7 +94,7 @@ def gather(
         for note, paths in prepared.notes.items():
             tell("note", {"note": f"{note} ({len(paths)} files, {paths[0]} for one)"})
         for bad in prepared.bad.values():
-            tell("bad", {"path": bad.path, "stage": bad.stage, "reason": bad.reason})
+            tell("bad", asdict(bad))
 
     prepared = prepare(
         manifest,
@@ -105,6 +106,13 @@ def gather(
         progress=lambda done, total: tell("decode", {"done": done, "total": total}),
     )
     return Material(manifest, parts, cache, prepared, sample_rate, channels)
+
+
+def write_bad(folder: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
+    """bad_files.jsonl: a line of JSON a bad file (path, stage, reason), whatever its name holds."""
+    path = Path(folder) / "bad_files.jsonl"
+    write(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+    return path
 
 
 def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:

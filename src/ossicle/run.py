@@ -106,7 +106,7 @@ class Run:
             raise RunError(f"{self.folder} is a file, and a run is a folder. Choose another name.")
         if is_run(self.folder) or not self.folder.exists():
             return
-        ours = {"data.json", "environment.json", "lock.json"}
+        ours = {"bad_files.jsonl", "data.json", "environment.json", "lock.json"}
         strange = [item.name for item in self.folder.iterdir() if item.name not in ours and item.suffix != ".new"]
         if strange:
             raise RunError(

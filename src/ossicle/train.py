@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,7 @@ def fit(
     with Run.start(folder, to_dict(recipe), found.describe(), surroundings, allow=allow) as run:
         if run.done:
             return run.result or {}
+        material.write_bad(run.folder, map(asdict, found.prepared.bad.values()))
         session = Session(recipe, found, run, surroundings["precision"], save_every, tell)
         session.restore()
         for note in run.notes:
