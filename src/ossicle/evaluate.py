@@ -6,28 +6,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from ossicle import answers, material, measures, recipe
 from ossicle.answers import compare
 from ossicle.data.cache import Cache
-from ossicle.data.loader import Source, prepare, windows
+from ossicle.data.loader import Source, prepare
 from ossicle.data.manifest import Manifest
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
 from ossicle.intervals import bootstrap, paired, paired_t
 from ossicle.measures import knn, known, linear_probe, metrics
 from ossicle.model import Backbone, Classifier, load
+from ossicle.predict import Prediction, calibrate, embed, predict
 from ossicle.run import Run
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
 
 __all__ = [
     "EvaluationError",
@@ -52,84 +48,6 @@ class EvaluationError(ValueError):
     """An evaluation that would tell nothing; the message says why and what to do."""
 
 
-@dataclass(frozen=True)
-class Prediction:
-    """(n, K) probability and (n, D) feature, float32, means over a clip's windows; (n,) valid: could be heard."""
-
-    probability: np.ndarray
-    feature: np.ndarray
-    valid: np.ndarray
-
-
-def predict(classifier: Classifier, source: Source, *, batch: int = 64) -> Prediction:
-    """What a classifier makes of every clip of a source. The rows of bad files are zero and not `valid`."""
-
-    def see(wave: Tensor) -> tuple[Tensor, Tensor]:
-        feature = classifier.backbone(wave)
-        return classifier.probability(classifier.head(feature)), feature
-
-    sizes = (len(classifier.labels), classifier.backbone.dim)
-    (probability, feature), valid = _means(classifier, source, see, sizes, batch)
-    return Prediction(probability, feature, valid)
-
-
-def embed(backbone: Backbone, source: Source, *, batch: int = 64) -> tuple[np.ndarray, np.ndarray]:
-    """(n, D) float32 features, the mean over a clip's windows, and (n,) whether the clip could be heard."""
-    (feature,), valid = _means(backbone, source, lambda wave: (backbone(wave),), (backbone.dim,), batch)
-    return feature, valid
-
-
-def _means(
-    model: Backbone | Classifier,
-    source: Source,
-    see: Callable[[Tensor], Sequence[Tensor]],
-    sizes: Sequence[int],
-    batch: int,
-) -> tuple[list[np.ndarray], np.ndarray]:
-    """What `see` makes of windows (B, C, T), each a (B, size), as the mean over each clip's windows (n, size)."""
-    sums = [np.zeros((len(source.manifest), size)) for size in sizes]
-    count = np.zeros(len(source.manifest))
-    for index, seen in _heard(model, source, see, batch):
-        np.add.at(count, index, 1)
-        for total, part in zip(sums, seen, strict=True):
-            np.add.at(total, index, part)
-    return [(total / np.maximum(count, 1)[:, None]).astype(np.float32) for total in sums], count > 0
-
-
-def _heard(
-    model: Backbone | Classifier, source: Source, see: Callable[[Tensor], Sequence[Tensor]], batch: int
-) -> Iterator[tuple[np.ndarray, list[np.ndarray]]]:
-    """The clips' rows (B,) and what `see` makes of their windows, batch by batch, in evaluation mode."""
-    import torch
-
-    device = next(model.parameters()).device
-    with _evaluating(model), torch.no_grad():
-        for part in windows(source, window=model.window, policy=model.policy, batch=batch):
-            yield part.index.numpy(), [seen.float().cpu().numpy() for seen in see(part.wave.to(device))]
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, and afterwards each module as it was: a frozen encoder in a model that trains stays frozen."""
-    before = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in before:
-            module.training = training
-
-
-def calibrate(classifier: Classifier, source: Source, *, batch: int = 64) -> float:
-    """Sets and returns the classifier's temperature, fitted on clips that it was not trained on."""
-    found = list(_heard(classifier, source, lambda wave: (classifier(wave),), batch))
-    if found:
-        logits, clip = np.concatenate([seen[0] for _, seen in found]), np.concatenate([index for index, _ in found])
-        fitted = measures.temperature(logits, source.manifest.targets(), multilabel=classifier.multilabel, clip=clip)
-        classifier.temperature.fill_(fitted)
-    return float(classifier.temperature)
-
-
 def watch(model: Backbone | Classifier, train: Source, valid: Source) -> dict[str, Any]:
     """A row for the log: how a classifier, or 5-NN on an encoder with the training part as bank, does on validation."""
     return {f"valid_{name}": value for name, value in _glance(model, train, valid).items()}
@@ -141,33 +59,26 @@ def curve(model: Backbone | Classifier, train: Source, test: Source) -> dict[str
 
 
 def _glance(model: Backbone | Classifier, train: Source, source: Source) -> dict[str, Any]:
-    if not known(source.manifest.targets()).any() or not known(train.manifest.targets()).any():
+    target, bank_target = source.manifest.targets(), train.manifest.targets()
+    if not known(target).any() or not known(bank_target).any():
         return {}
     if isinstance(model, Classifier):
-        whole = _score(source.manifest, predict(model, source))
-        return {name: whole[name] for name in ("accuracy", "class_accuracy", "nll", "mAP") if name in whole}
-    bank, heard = embed(model, train)
-    feature, valid = embed(model, source)
-    votes = knn(bank[heard], train.manifest.targets()[heard], feature, classes=len(train.manifest.classes))
-    whole = _score(source.manifest, Prediction(votes, feature, valid))
-    return {f"knn_{name}": whole[name] for name in ("accuracy", "mAP") if name in whole}
+        by, found = "", predict(model, source)
+    else:
+        bank, heard = embed(model, train)
+        feature, valid = embed(model, source)
+        votes = knn(bank[heard], bank_target[heard], feature, classes=len(train.manifest.classes))
+        by, found = "knn_", Prediction(votes, feature, valid)
+    if not known(target[found.valid]).any():
+        return {}
+    whole, names = _score(source.manifest, found), ("accuracy", "class_accuracy", "nll", "mAP")
+    return {f"{by}{name}": whole[name] for name in names if name in whole and not (by and name == "nll")}
 
 
 def _score(part: Manifest, found: Prediction) -> dict[str, Any]:
-    """`metrics` of the clips that could be heard, with the interval of the accuracy."""
+    """`metrics` of the clips that could be heard."""
     keep = found.valid
-    target = part.targets()[keep]
-    whole = metrics(found.probability[keep], target, part.classes, multilabel=part.multilabel)
-    if not part.multilabel:
-        scored = known(target)
-        groups = [clip.recording for clip, kept in zip(part.clips, keep, strict=True) if kept]
-        right = measures.correct(found.probability[keep], target)
-        over = bootstrap(right[scored], np.array(groups)[scored])
-        whole["interval"] = {"low": over.low, "high": over.high, "over": over.over}
-    return whole
-
-
-# -- the test part ----------------------------------------------------------------------------------------------------
+    return metrics(found.probability[keep], part.targets()[keep], part.classes, multilabel=part.multilabel)
 
 
 @dataclass(frozen=True)
@@ -208,8 +119,14 @@ def final(folder: str | Path, manifest: Manifest | None = None, cache: Cache | N
 
 
 def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manifest: Manifest | None) -> _Exam:
-    own = manifest is None or manifest.fingerprint() == run.data["fingerprint"]
-    manifest = followed.data.build(DATASETS) if manifest is None else manifest
+    built = followed.data.build(DATASETS) if manifest is None else manifest
+    own = built.fingerprint() == run.data["fingerprint"]
+    if manifest is None and not own:
+        raise EvaluationError(
+            f"{built.name} has changed since {run.folder} learned from it (clips, labels or folds), so its test fold "
+            f"may hold clips that were trained on: put the data back, or give it as other data."
+        )
+    manifest = built
     if own and followed.split.fold is not None:
         split = replace(followed.split, transductive=False)  # the bank of a frozen encoder never holds the test clips
         parts = material.divide(manifest, replace(followed, split=split), supervised=False)
@@ -268,18 +185,33 @@ def _origin(
     return {"kind": model.kind, "data": exam.whole.name, "fold": fold, "pretraining": stamp, "heard": heard}
 
 
+def _interval(part: Manifest, found: Prediction) -> dict[str, Any]:
+    """The accuracy's 95 % interval, over recordings."""
+    if part.multilabel:
+        return {}
+    rows = np.flatnonzero(found.valid & known(part.targets()))
+    right = measures.correct(found.probability[rows], part.targets()[rows])
+    over = bootstrap(right, [part.clips[row].recording for row in rows])
+    return {"interval": {"low": over.low, "high": over.high, "over": over.over}}
+
+
 def _record(run: Run, tag: str, part: Manifest, origin: dict[str, Any], found: dict[str, Prediction]) -> dict[str, Any]:
     place = run.folder / f"evaluation{tag}.json"
     openings = read_json(place)["openings"] + 1 if place.exists() else 1
-    scores = {name: _score(part, prediction) for name, prediction in found.items()}
+    scores = {name: _score(part, prediction) | _interval(part, prediction) for name, prediction in found.items()}
     first, *others = found
     bad = int((~found[first].valid).sum())
     result = origin | {"openings": openings, "bad": bad, "thin": _thin(part), "by": first} | scores[first]
     result |= {name: scores[name] for name in others}
-    for name, prediction in found.items():
-        mark = "" if name == first else f"-{name}"
-        answers.write(run.folder / f"predictions{tag}{mark}.csv", part, prediction.probability, prediction.valid)
-    write_json(place, result)
+    try:
+        for name, prediction in found.items():
+            mark = "" if name == first else f"-{name}"
+            answers.write(run.folder / f"predictions{tag}{mark}.csv", part, prediction.probability, prediction.valid)
+        write_json(place, result)  # last: where it is there, the predictions are too
+    except OSError as error:
+        raise EvaluationError(
+            f"{place} could not be written: {error.strerror or error}. Make room, try again."
+        ) from error
     return result
 
 
@@ -287,7 +219,7 @@ def _thin(part: Manifest) -> dict[str, str]:
     """Classes whose test clips all come from one recording: their accuracy cannot be estimated."""
     rows = {label: [clip for clip in part.clips if label in clip.labels] for label in part.classes}
     return {
-        label: f"{len(clips)} test clips of one recording"
+        label: f"{len(clips)} test clip{'s' * (len(clips) > 1)} of one recording"
         for label, clips in rows.items()
         if clips and len({clip.recording for clip in clips}) == 1
     }

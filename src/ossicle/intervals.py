@@ -47,9 +47,12 @@ def bootstrap(
         )
     names, member = np.unique(np.array([str(group) for group in groups]), return_inverse=True)
     total, count = np.bincount(member, value), np.bincount(member)
-    even = np.full(len(names), 1.0 / len(names))
-    drawn = np.random.default_rng(seed).multinomial(len(names), even, size=resamples)
-    low, high = np.quantile((drawn @ total) / (drawn @ count), [0.025, 0.975])
+    random, even = np.random.default_rng(seed), np.full(len(names), 1.0 / len(names))
+    means = []
+    for _ in range(resamples):
+        drawn = random.multinomial(len(names), even)
+        means.append((drawn @ total) / (drawn @ count))
+    low, high = np.quantile(means, [0.025, 0.975])
     return Interval(float(value.mean()), float(low), float(high), f"{len(names)} recordings")
 
 

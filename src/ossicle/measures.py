@@ -130,6 +130,8 @@ def linear_probe(
     keep = known(train_target)
     if not keep.any():
         raise ValueError("a linear probe cannot be fitted: no training clip has a known label")
+    if not len(feature):
+        return np.zeros((0, classes), np.float32)
     scale = StandardScaler().fit(train_feature[keep])
     train, target, test = scale.transform(train_feature[keep]), train_target[keep], scale.transform(feature)
     if target.ndim == 2:
@@ -145,7 +147,7 @@ def _regression(train: np.ndarray, target: np.ndarray, test: np.ndarray, classes
     found = np.unique(target).astype(int)
     if len(found) == 1:
         probability[:, found[0]] = 1.0
-    elif len(test):
+    else:
         fitted = LogisticRegression(max_iter=5000, random_state=seed).fit(train, target.astype(int))
         probability[:, found] = fitted.predict_proba(test)
     return probability
