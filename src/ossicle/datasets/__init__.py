@@ -24,27 +24,27 @@ TABLES = (".csv", ".tsv", ".txt")
 
 
 def load(source: str | Path) -> Manifest:
-    """The manifest of a source, as `recognize` understands it. IntakeError names everything that is wrong with it."""
+    """Reads `source` as the data set that `recognize` sees in it."""
     kind, path = recognize(source)
     return DATASETS[kind](path)
 
 
 def recognize(source: str | Path) -> tuple[str, str]:
-    """A source -> (data set, path). `"esc10:PATH"` reads PATH as that data set; a bare path is looked at.
+    """(kind, path): `"esc10:PATH"` says itself what it is; a bare path is looked at.
 
-    A folder may be an ESC release, recordings with label tables beside them, a folder a class, or sound alone; a file
-    is a table that lists clips. IntakeError says what was looked for.
+    A folder may be an ESC release, recordings with label tables beside them, or a folder a class or of sound alone; a
+    file is a table that lists clips. IntakeError where nothing fits.
     """
     kind, colon, path = str(source).partition(":")
     if colon and kind in DATASETS:
         return kind, path
     place = Path(source)
     if esc.is_esc(place):
-        return ("esc10" if esc.only_esc10(place) else "esc50"), str(source)
+        return ("esc10" if esc.only_esc10(place) else "esc50"), str(place)
     if place.is_dir():
-        return ("annotations" if annotated.is_annotated(place) else "folder"), str(source)
+        return ("annotations" if annotated.is_annotated(place) else "folder"), str(place)
     if not place.is_file() or place.suffix.casefold() not in TABLES:
         what = "is not there" if not place.exists() else "is no table of clips"
         known = ", ".join(f"{kind}:PATH" for kind in DATASETS)
         refuse([Problem("refuse", 45, f"{source} {what}; give a folder, a .csv or .tsv, or one of {known}")])
-    return "csv", str(source)
+    return "csv", str(place)

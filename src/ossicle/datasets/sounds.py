@@ -65,10 +65,10 @@ def _band(source: Generator) -> tuple[float, float]:
 
 
 def doorbell(source: Generator, take: Generator) -> np.ndarray:
-    """Two ringing notes, the second a third to a fifth lower."""
-    pitch, interval = _between(source, 500, 2000), _between(source, 1.19, 1.5)
+    """Two ringing notes, the second a third to a sixth lower."""
+    pitch, interval = _between(source, 500, 2000), _between(source, 1.25, 1.6)
     start, gap = take.uniform(0.05, 0.4), source.uniform(0.35, 0.7)
-    ring, timbre = source.uniform(0.5, 1.5), _timbre(source, 4)
+    ring, timbre = source.uniform(0.5, 0.9), _timbre(source, 4)
     second = _tone(pitch / interval, timbre) * _decay(start + gap, ring)
     return _tone(pitch, timbre) * _decay(start, ring) + second
 
@@ -117,11 +117,11 @@ def clock(source: Generator, take: Generator) -> np.ndarray:
 
 
 def engine(source: Generator, take: Generator) -> np.ndarray:
-    """A roar that is cut by its own strokes, ten to thirty a second."""
+    """A roar that is cut by its own strokes, ten to twenty a second."""
     low, high = _band(source)
-    rate = _between(source, 12, 28) * (1 + 0.1 * np.sin(2 * np.pi * (take.uniform(0.2, 0.6) * TIME + take.uniform())))
+    rate = _between(source, 10, 22) * (1 + 0.1 * np.sin(2 * np.pi * (take.uniform(0.2, 0.6) * TIME + take.uniform())))
     stroke = 0.5 + 0.5 * np.cos(2 * np.pi * np.cumsum(rate) / SAMPLE_RATE)
-    return stroke ** source.uniform(2, 4) * _noise(take, low, high)
+    return stroke ** source.uniform(3, 6) * _noise(take, low, high)
 
 
 def rain(source: Generator, take: Generator) -> np.ndarray:
@@ -144,11 +144,11 @@ def bird(source: Generator, take: Generator) -> np.ndarray:
 
 def bell(source: Generator, take: Generator) -> np.ndarray:
     """One stroke that rings on, its partials beating."""
-    pitch, at, ring = _between(source, 450, 1800), take.uniform(0.05, 0.7), source.uniform(1.5, 3.0)
+    pitch, at, ring = _between(source, 450, 1800), take.uniform(0.05, 0.5), source.uniform(2.0, 3.5)
     ratios = source.uniform((1, 1.4, 2, 2.7), (1.01, 1.7, 2.5, 3.3))
     wave = np.zeros(LENGTH)
-    for beat, ratio in zip(source.uniform(2, 9, 4), ratios, strict=True):
-        swell = (1 + 0.5 * np.cos(2 * np.pi * beat * TIME)) / ratio
+    for beat, ratio in zip(source.uniform(4, 9, 4), ratios, strict=True):
+        swell = (1 + 0.3 * np.cos(2 * np.pi * beat * TIME)) / ratio
         wave += swell * np.sin(2 * np.pi * pitch * ratio * TIME) * _decay(at, ring / ratio)
     return wave
 
@@ -172,7 +172,7 @@ def heard(dry: np.ndarray, source: Generator, take: Generator) -> np.ndarray:
     wave = _room(_colored(dry, source), source)
     wave /= np.sqrt(np.mean(wave**2)) + 1e-12
     hiss = _colored(_noise(take, 60, 7800), take)
-    hiss *= 10 ** (-take.uniform(6, 20) / 20) / (np.sqrt(np.mean(hiss**2)) + 1e-12)
+    hiss *= 10 ** (-take.uniform(10, 25) / 20) / (np.sqrt(np.mean(hiss**2)) + 1e-12)
     mixed = wave + hiss
     return mixed * 10 ** (-take.uniform(2, 20) / 20) / np.abs(mixed).max()
 
