@@ -39,7 +39,7 @@ def read(
     `channels`: "mix" (C = 1; the mean, or the loudest channel where they cancel), "first" (C = 1), or a number C: a
     mono file is repeated to C channels, and a file with more or fewer is refused.
     `start`, `stop`: seconds; a part is decoded by seeking and is samples round(start * sample_rate) up to
-    round(stop * sample_rate) of the whole file read at that rate: bit for bit at the file's own rate, within 2e-6 of full
+    round(stop * sample_rate) of the whole file at that rate: bit for bit at the file's own rate, within 2e-6 of full
     scale (measured) at another rate, and for Opus and MP3, whose decoders remember. A `stop` behind the end gives what
     there is; a `start` behind it is an error.
     AudioError if the file cannot be read, ends before its header says, or holds samples that are not finite.
