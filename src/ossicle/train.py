@@ -6,11 +6,8 @@ What can be heard is in `material`, what is learned in `objectives`, what surviv
 from __future__ import annotations
 
 import math
-import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from itertools import islice
 from pathlib import Path
@@ -28,14 +25,7 @@ from ossicle.material import Material, Tell, quiet
 from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Recipe, Stage, to_dict
 from ossicle.run import Run
-
-
-class TrainingError(RuntimeError):
-    """Training that cannot go on; the message says where it stopped and what to try."""
-
-
-class Interrupted(KeyboardInterrupt):
-    """Stopped by the user; the same command goes on from there."""
+from ossicle.stops import Interrupted, TrainingError, first_odd, interrupt_deferred
 
 
 def fit(
@@ -130,7 +120,7 @@ class Session:
 
     def work(self) -> None:
         """All that is left of all stages."""
-        with _interrupt_deferred() as interrupted:
+        with interrupt_deferred() as interrupted:
             for number, stage in islice(enumerate(self.recipe.stages), self.at.stage, None):
                 if self.optimizer is None:
                     self.begin(number, stage)
@@ -224,7 +214,7 @@ class Session:
         names = [self.source.manifest.clips[row].name for row in batch.index.tolist()]
         raise TrainingError(
             f"step {self.at.steps}: the loss is {loss} and the gradient's norm {norm}, first not finite in "
-            f"{_first_odd(self.objective, batch, draws)}. Nothing was updated. The batch was {', '.join(names)}. "
+            f"{first_odd(self.objective, batch, draws)}. Nothing was updated. The batch was {', '.join(names)}. "
             'Try a lower lr, clip_norm = 1.0, or precision = "fp32".'
         )
 
@@ -281,43 +271,3 @@ class Session:
 
 def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
-
-
-def _first_odd(objective: nn.Module, batch: Batch, draws: Draw) -> str:
-    """The first module, in order of work, whose output is not finite; else the backward pass."""
-    odd: list[str] = []
-
-    def look(name: str) -> Any:
-        def hook(module: nn.Module, given: Any, made: Any) -> None:
-            if isinstance(made, Tensor) and not bool(made.isfinite().all()):
-                odd.append(f"{name} ({type(module).__name__})")
-
-        return hook
-
-    hooks = [module.register_forward_hook(look(name)) for name, module in objective.named_modules() if name]
-    with torch.no_grad():
-        objective(batch, draws)
-    for hook in hooks:
-        hook.remove()
-    return odd[0] if odd else "the loss or the backward pass"
-
-
-@contextmanager
-def _interrupt_deferred() -> Iterator[threading.Event]:
-    """Ctrl-C and SIGTERM set a flag that is read between steps; a second Ctrl-C stops at once."""
-    flag = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield flag
-        return
-
-    def ask(number: int, frame: Any) -> None:
-        if flag.is_set():
-            raise KeyboardInterrupt
-        flag.set()
-
-    kept = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield flag
-    finally:
-        for number, handler in kept.items():
-            signal.signal(number, handler)
