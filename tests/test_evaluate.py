@@ -290,6 +290,22 @@ def test_classes_of_one_recording_are_named(classifier, source, recognizer, mani
     assert result["absent"] == []
 
 
+def test_several_labels_a_clip(sounds, cache, tmp_path):
+    table = (sounds / "clips.csv").read_text().replace(",label,", ",labels,").replace(",low,", ',"low,hum",')
+    rows = table.splitlines()
+    (tmp_path / "clips.csv").write_text("\n".join([rows[0], *(f"{sounds}/{row}" for row in rows[1:])]) + "\n")
+    data = {"name": "csv", "path": str(tmp_path / "clips.csv")}
+    folder = trained(sounds, cache, tmp_path / "rec", data=data, stages=[{"epochs": 8, "lr": 1e-2}])
+    result = evaluate.final(folder, cache=cache)
+    assert list(result["classes"]) == ["high", "hum", "low"]
+    assert result["mAP"] == 1.0
+    assert "confusion" not in result
+    pre = trained(sounds, cache, tmp_path / "pre", "npid", data=data)
+    result = evaluate.final(pre, cache=cache)
+    assert result["mAP"] > 0.5
+    assert result["linear_probe"]["mAP"] > 0.5
+
+
 # answers
 
 

@@ -191,3 +191,53 @@ def test_a_checkpoint_outlives_sigkill_at_random_moments(tmp_path):
         assert info["number"] >= last
         last = info["number"]
     assert last > 0
+
+
+@contextmanager
+def watched():
+    """The order of what reaches the disk: ("fsync", path) and ("rename", new path)."""
+    paths, seen, true = {}, [], {name: getattr(os, name) for name in ("open", "rename", "replace")}
+
+    def opened(path, *args, **kwargs):
+        descriptor = true["open"](path, *args, **kwargs)
+        paths[descriptor] = os.fspath(path)
+        return descriptor
+
+    def renamed(name):
+        def call(old, new):
+            true[name](old, new)
+            seen.append(("rename", os.fspath(new)))
+
+        return call
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "open", opened)
+        patch.setattr(os, "fsync", lambda descriptor: seen.append(("fsync", paths[descriptor])))
+        patch.setattr(os, "rename", renamed("rename"))
+        patch.setattr(os, "replace", renamed("replace"))
+        yield seen
+
+
+def test_a_checkpoint_is_flushed_before_it_is_renamed_and_its_name_after(tmp_path):
+    checkpoint.save(tmp_path / "model", OLD, {})
+    with watched() as seen:
+        checkpoint.save(tmp_path / "model", NEW, {})
+    new, place = str(tmp_path / ".model.new"), str(tmp_path / "model")
+    files = [("fsync", f"{new}/{name}") for name in ("model.safetensors", "config.json", "manifest.json")]
+    renames = [("rename", str(tmp_path / ".model.old")), ("rename", place)]
+    assert seen == [*files, ("fsync", new), *renames, ("fsync", str(tmp_path))]
+
+
+def test_a_json_file_is_flushed_before_it_is_renamed_and_its_name_after(tmp_path):
+    with watched() as seen:
+        write_json(tmp_path / "value.json", 1)
+    assert [name for name, _ in seen] == ["fsync", "rename", "fsync"]
+    assert seen[1:] == [("rename", str(tmp_path / "value.json")), ("fsync", str(tmp_path))]
+
+
+def test_the_log_is_flushed_before_the_checkpoint_that_counts_its_rows(tmp_path):
+    with begin(tmp_path / "run") as run:
+        run.log({"step": 0})
+        with watched() as seen:
+            run.save(NEW, {})
+    assert seen[0] == ("fsync", str(tmp_path / "run" / "log.jsonl"))
