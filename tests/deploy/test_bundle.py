@@ -45,6 +45,25 @@ def test_scores_do_not_notice_their_neighbors(loudness):
     assert feature.shape == (5, 2)
 
 
+def test_waves_of_another_shape_are_a_sentence(loudness):
+    with pytest.raises(ValueError, match=r"shape \(1, 2, 800\); wanted \(B, 1, 800\)"):
+        load(loudness).scores(np.zeros((1, 2, WINDOW), np.float32))
+
+
+def test_broken_samples_in_chunks_are_warned_of(loudness):
+    with pytest.warns(RuntimeWarning, match=r"1 samples from 0\.125 to 0\.125 s are no sound"):
+        list(load(loudness).listen([np.zeros(1000), [np.nan], np.zeros(1000)]))
+
+
+def test_a_stream_says_what_the_whole_clip_says_bit_for_bit(loudness):
+    recognizer = load(loudness)
+    clip = np.random.default_rng(0).uniform(-1, 1, 5 * WINDOW + 3)
+    whole = recognizer.stream(16000).listen([clip])
+    pieces = recognizer.stream(16000).listen(np.array_split(clip, 1001))
+    for one, other in zip(whole, pieces, strict=True):
+        np.testing.assert_array_equal(one.score, other.score)
+
+
 def test_listening_gives_events(loudness):
     quiet, loud = np.zeros(4 * WINDOW), np.full(4 * WINDOW, 0.9)
     (event,) = (e for e in load(loudness).listen([quiet, loud, quiet]) if e.label == "loud")

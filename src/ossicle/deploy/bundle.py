@@ -159,6 +159,8 @@ class Recognizer:
 
     def scores(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(B, C, window) float32 at `sample_rate` -> probabilities (B, K) and feature (B, D), each clip on its own."""
+        if wave.ndim != 3 or wave.shape[1] != self.config.channels:
+            raise ValueError(f"wave has shape {wave.shape}; wanted (B, {self.config.channels}, {self.config.window})")
         score, feature = self._session.run(["score", "feature"], {"wave": np.asarray(wave, np.float32)})
         if not (np.isfinite(score).all() and np.isfinite(feature).all()):
             raise ValueError("the model answered with numbers that are not finite; were all samples?")

@@ -60,7 +60,7 @@ def _thresholds(on: float | Sequence[float], off: float | Sequence[float], class
         if threshold.ndim and threshold.shape != (classes,):
             raise ValueError(f"{name} has {threshold.size} thresholds for {classes} labels; give one, or one a label")
     if not np.all(both[1] <= both[0]):
-        raise ValueError(f"off = {off} is not at or below on = {on}: an event would end before it began")
+        raise ValueError(f"off = {off} is not at or below on = {on}: an event would end before it began; give both")
     return [np.broadcast_to(threshold, classes).tolist() for threshold in both]
 
 

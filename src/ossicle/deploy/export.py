@@ -82,7 +82,7 @@ def _write(
 
 def _write_golden(classifier: Classifier, path: Path, config: Config, clips: Mapping[str, np.ndarray]) -> None:
     """The first windows of noise, a tone and a real clip, with all that the trained model makes of them on the way."""
-    kept = {name: wave for name, wave in waves(config, clips) if name in ("noise", "tone", *list(clips)[:1])}
+    kept = {name: wave for name, wave in waves(config, clips).items() if name in ("noise", "tone", *list(clips)[:1])}
     windows = np.concatenate([cut(wave, config)[1][:1] for wave in kept.values()])
     arrays: dict[str, Any] = {"name": np.array(list(kept)), "wave": windows, **eager(as_float32(classifier), windows)}
     np.savez_compressed(path, **arrays)

@@ -16,23 +16,9 @@ from ossicle.deploy.bundle import Recognizer
 from ossicle.deploy.events import FORMATS, HEADINGS
 
 PIPE = "-"
-SOUND = frozenset(
-    [
-        ".wav",
-        ".wave",
-        ".rf64",
-        ".flac",
-        ".ogg",
-        ".oga",
-        ".opus",
-        ".mp3",
-        ".m4a",
-        ".aac",
-        ".wma",
-        ".aif",
-        ".aiff",
-        ".aifc",
-    ]
+SOUND = (
+    *(".wav", ".wave", ".rf64", ".flac", ".ogg", ".oga", ".opus"),
+    *(".mp3", ".m4a", ".aac", ".wma", ".aif", ".aiff", ".aifc"),
 )
 """Names that promise sound: a file of a folder that has one and cannot be heard is reported; others are passed over."""
 
