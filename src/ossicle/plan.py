@@ -17,23 +17,22 @@ DEPTH = 18
 
 PRETRAINING_EPOCHS = 100
 PRETRAINING_LR = 1e-3
-PRETRAINING_BATCH = 32
+PRETRAINING_BATCH = 64
 TEMPERATURE = 0.1
 MOMENTUM = 0.5
-PATCH = 0.6  # of the window's frames
-SMALLEST_CROP = 0.6
-NOISE = 0.3  # nepers
-MASK_BINS = 8
-MASK_FRAMES = 20
+CROP = 0.6  # of the window's seconds
+NOISE = 0.5  # of the log image, in nepers
 
 EPOCHS_FROM_PRETRAINING = 15
 EPOCHS_FROM_SCRATCH = 50
 LR = 1e-3
-BATCH = 32
+BATCH = 16
 
 
-def data(source: str | Path) -> Spec:
-    """The source as a recipe names it. IntakeError where there is nothing that could be read."""
+def data(source: str | Path | Spec) -> Spec:
+    """The source as a recipe names it, if it is not named already. IntakeError where there is nothing to read."""
+    if isinstance(source, Spec):
+        return source
     kind, path = recognize(source)
     return Spec(kind, {"path": path})
 
@@ -43,22 +42,16 @@ def frontend(*, seconds: float = SECONDS, sample_rate: int = SAMPLE_RATE) -> Spe
     return Spec("logmel", {"sample_rate": sample_rate, "seconds": seconds, "hop": HOP, "mels": MELS})
 
 
-def pretraining(source: str | Path, *, seconds: float = SECONDS, sample_rate: int = SAMPLE_RATE) -> Recipe:
-    """Instance discrimination (NPID) on patches of log-mel images, labels unused."""
-    frames = 1 + round(seconds * sample_rate) // HOP
-    views = (
-        Spec("patch", {"frames": max(16, round(PATCH * frames))}),
-        Spec("random_resized_crop", {"area": SMALLEST_CROP}),
-        Spec("noise", {"sigma": NOISE}),
-        Spec("specaugment", {"freq": MASK_BINS, "time": MASK_FRAMES}),
-    )
+def pretraining(source: str | Path | Spec, *, seconds: float = SECONDS, sample_rate: int = SAMPLE_RATE) -> Recipe:
+    """Instance discrimination (NPID) on log-mel images of pieces of the window, labels unused."""
+    piece = Spec("crop", {"seconds": round(CROP * seconds, 3)})
     return Recipe(
         name="pretrain",
         data=data(source),
         frontend=frontend(seconds=seconds, sample_rate=sample_rate),
         encoder=Spec("resnet", {"depth": DEPTH}),
         objective=Spec("npid", {"temperature": TEMPERATURE, "momentum": MOMENTUM}),
-        views=views,
+        views=(piece, Spec("random_resized_crop"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
         stages=(Stage(PRETRAINING_EPOCHS, PRETRAINING_LR),),
         batch=PRETRAINING_BATCH,
         watch=10,
@@ -66,7 +59,7 @@ def pretraining(source: str | Path, *, seconds: float = SECONDS, sample_rate: in
 
 
 def recognizer(
-    source: str | Path,
+    source: str | Path | Spec,
     *,
     start: str | Path | None = None,
     fold: int | None = None,
@@ -89,7 +82,7 @@ def recognizer(
         data=data(source),
         **(learned if begun is None else inherited(begun, fold)),
         objective=Spec("supervised"),
-        views=(Spec("roll"), Spec("gain"), Spec("specaugment", {"freq": MASK_BINS, "time": MASK_FRAMES})),
+        views=(Spec("roll"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
         stages=(Stage(EPOCHS_FROM_PRETRAINING if begun else EPOCHS_FROM_SCRATCH, LR),),
         batch=BATCH,
         start=begun,
