@@ -94,7 +94,7 @@ def test_lost_rows_are_said(begun):
     (begun / "log.jsonl").write_text("".join(lines[:2]))
     with start(begun) as run:
         run.restore()
-        assert "has 2 rows where the checkpoint had written 4" in run.notes[0]
+        assert "has 2 rows where there had been 4" in run.notes[0]
 
 
 def test_two_generations_are_kept(begun):

@@ -85,7 +85,8 @@ class Run:
             run._refuse_strangers()
             if not run.done:
                 run._enter(wanted, allow)
-            if run.done:
+            if run.done:  # or was finished by another process while this one waited for the lock
+                run.close()
                 run._refuse_another(wanted)
         return run
 
@@ -107,12 +108,10 @@ class Run:
         if is_run(self.folder) or not self.folder.exists():
             return
         ours = {"bad_files.jsonl", "data.json", "environment.json", "lock.json"}
-        strange = [item.name for item in self.folder.iterdir() if item.name not in ours and item.suffix != ".new"]
-        if strange:
-            raise RunError(
-                f"{self.folder} is not empty and is no run (it holds {', '.join(sorted(strange)[:3])}"
-                f"{', ...' if len(strange) > 3 else ''}). Choose another folder."
-            )
+        names = {item.name for item in self.folder.iterdir() if item.suffix != ".new"}
+        if strange := sorted(names - ours):
+            held = ", ".join([*strange[:3], "..."][: len(strange)])
+            raise RunError(f"{self.folder} is not empty and is no run (it holds {held}). Choose another folder.")
 
     def _take_lock(self, *, anyway: bool) -> None:
         try:
@@ -156,8 +155,6 @@ class Run:
             write_json(self.folder / f"{part}.json", wanted[part])
         self.notes.append(f"From here on this is not the run that was started:\n{_listed(found)}")
 
-    # what it holds
-
     recipe = property(lambda self: self._json("recipe"))
     data = property(lambda self: self._json("data"))
     environment = property(lambda self: self._json("environment"))
@@ -185,8 +182,6 @@ class Run:
             return read_json(self.folder / f"{part}.json")
         except ValueError as error:
             raise RunError(str(error)) from error
-
-    # working in it
 
     def log(self, row: Mapping[str, Any]) -> None:
         """Add a row to the log. Raises RunError when the disk is full, ValueError on NaN or infinity."""
@@ -223,9 +218,7 @@ class Run:
         with _as_sentence(self.folder):
             self._count = keep_rows(self.folder / "log.jsonl", rows)
         if self._count < rows:
-            self.notes.append(
-                f"log.jsonl has {self._count} rows where the checkpoint had written {rows}: some are lost."
-            )
+            self.notes.append(f"log.jsonl has {self._count} rows where there had been {rows}: some are lost.")
         return (found[1], found[2]["state"]) if found else None
 
     def _newest(self) -> tuple[int, dict[str, Tensor], dict[str, Any]] | None:
@@ -265,10 +258,8 @@ class Run:
 
     def _refuse_unready(self) -> None:
         if self._count is None or self.done:
-            raise RunError(
-                f"{self.folder} is {'finished' if self.done else 'not ready to be written'}: "
-                f"Run.start an unfinished run, and restore() one that was begun before."
-            )
+            why = "is finished" if self.done else "was begun before: restore() it first"
+            raise RunError(f"{self.folder} cannot be written now: it {why}.")
 
     def _place(self, number: int) -> Path:
         return self.folder / "checkpoints" / f"{number:06d}"
