@@ -119,7 +119,7 @@ def final(folder: str | Path, manifest: Manifest | None = None, cache: Cache | N
 
 
 def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manifest: Manifest | None) -> _Exam:
-    built = followed.data.build(DATASETS) if manifest is None else manifest
+    built = material.dealt(followed.data.build(DATASETS) if manifest is None else manifest, followed)
     own = built.fingerprint() == run.data["fingerprint"]
     if manifest is None and not own:
         raise EvaluationError(
@@ -139,7 +139,7 @@ def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manif
         whole = _in_terms_of(model, manifest.labelled())
         return _Exam(whole, [(np.arange(0), np.arange(len(whole)))], own)
     whole = manifest.labelled()
-    whole = whole if whole.folds else whole.with_folds(5)
+    whole = whole if whole.folds else whole.with_folds(material.FOLDS)
     fold = np.array([clip.fold or 0 for clip in whole.clips])
     return _Exam(whole, [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in whole.folds], own)
 

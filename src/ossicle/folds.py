@@ -15,7 +15,7 @@ from ossicle import evaluate
 from ossicle.data.cache import Cache
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
-from ossicle.material import Tell, quiet
+from ossicle.material import FOLDS, Tell, quiet
 from ossicle.recipe import Recipe
 from ossicle.train import fit
 
@@ -40,7 +40,7 @@ def cells(
     They lie in OUT/[variant/]fold1[-seed0]; what does not vary is left out of the path.
     """
     out, seeds = Path(out), list(seeds or [recipe.seed])
-    folds = list(folds or recipe.data.build(DATASETS).folds)
+    folds = list(folds or recipe.data.build(DATASETS).folds or range(1, FOLDS + 1))
     variants: tuple[Mapping[str, Any], ...] = recipe.variants or ({"name": ""},)
     made = []
     for variant, fold, seed in itertools.product(variants, folds, seeds):

@@ -7,7 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from ossicle.data.cache import Cache, Prepared
 from ossicle.data.intake import look_over, refuse
@@ -17,6 +17,7 @@ from ossicle.datasets import DATASETS
 from ossicle.durable import write
 from ossicle.recipe import Recipe
 
+FOLDS = 5
 Tell = Callable[[str, dict[str, Any]], None]
 
 
@@ -76,15 +77,14 @@ def gather(
     heard can be told) and is given to no one here.
     """
     cache = cache or Cache()
-    manifest = recipe.data.build(DATASETS)
-    supervised = recipe.objective.name == "supervised"
-    parts = divide(manifest, recipe, supervised=supervised)
-    problems = look_over(
-        manifest, purpose="train" if supervised else "pretrain", fold=recipe.split.fold, batch=recipe.batch
-    )
+    manifest = dealt(recipe.data.build(DATASETS), recipe)
+    supervised, split = recipe.objective.name == "supervised", recipe.split
+    purpose: Literal["train", "pretrain"] = "train" if supervised else "pretrain"
+    problems = look_over(manifest, purpose=purpose, fold=split.fold, valid=split.valid, batch=recipe.batch)
     for problem in problems:
-        tell("note", {"note": problem.sentence})
+        tell("note", {"note": str(problem)})
     refuse(problems)
+    parts = divide(manifest, recipe, supervised=supervised)
     if len(parts.train) < 2:
         raise DataError(
             f"{len(parts.train)} clips are left to train on; at least 2 are needed: add recordings or labels"
@@ -115,11 +115,15 @@ def write_bad(folder: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
     return path
 
 
+def dealt(manifest: Manifest, recipe: Recipe) -> Manifest:
+    """The manifest with folds: its own or, where a recipe asks for one and it has none, five, whatever the seed."""
+    asked = recipe.split.fold is not None or recipe.split.valid is not None
+    return manifest.with_folds(FOLDS) if asked and not manifest.folds else manifest
+
+
 def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:
     """Train, validation and test part. Supervised training keeps labelled clips, `few` of each class where asked."""
     split = recipe.split
-    if split.fold is not None or split.valid is not None:
-        manifest = manifest if manifest.folds else manifest.with_folds(5, recipe.seed)
     parts = manifest.split(split.fold, split.valid)
     if split.transductive:
         parts = replace(parts, train=manifest)

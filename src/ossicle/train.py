@@ -73,6 +73,7 @@ class Progress:
     steps: int = 0
     clips: int = 0
     seconds: float = 0.0
+    cpu_seconds: float = 0.0
     waited: float = 0.0
     sums: dict[str, float] = field(default_factory=dict)
 
@@ -173,13 +174,14 @@ class Session:
         loader = self.loader()
         number = sum(earlier.epochs for earlier in self.recipe.stages[: self.at.stage]) + self.at.epoch
         whole = loader.steps * sum(each.epochs for each in self.recipe.stages)
-        clock = time.monotonic()
+        clock, worked = time.monotonic(), time.process_time()
         for slots in loader.epoch(number, self.at.step):
             self.at.waited += time.monotonic() - clock
             batch = slots.usable()
             self.step(stage, batch, Draw(self.recipe.seed, number, batch.key), loader.steps)
-            now = time.monotonic()
-            self.at.seconds, clock = self.at.seconds + now - clock, now
+            self.at.seconds += time.monotonic() - clock
+            self.at.cpu_seconds += time.process_time() - worked
+            clock, worked = time.monotonic(), time.process_time()
             self.tell("step", {"done": self.at.steps, "total": whole})
             if interrupted.is_set():
                 self.save()
@@ -250,6 +252,7 @@ class Session:
         result: dict[str, Any] = {
             "kind": self.model.kind,
             "seconds": self.at.seconds,
+            "cpu_seconds": self.at.cpu_seconds,
             "steps": self.at.steps,
             "clips": self.at.clips,
             "hours": self.material.seconds(parts.train) / 3600,

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,16 @@ class Source:
     channels: int = 1
     bad: frozenset[Path] = frozenset()
 
+    @cached_property
+    def keys(self) -> np.ndarray:
+        """(n,) uint64 clip keys."""
+        return self.manifest.keys()
+
+    @cached_property
+    def targets(self) -> Tensor:
+        """(n,) int64 or (n, K) float32, as `Manifest.targets`."""
+        return torch.from_numpy(self.manifest.targets())
+
     def wave(self, clip: Clip) -> np.ndarray | None:
         """(C, t) float32 of the clip's own stretch, or None for a bad file."""
         if clip.path in self.bad:
@@ -134,8 +145,7 @@ class Loader:
         """The rows of each batch: clips sorted by their own draw, so leaving one out moves no other past its
         neighbors.
         """
-        keys = self.source.manifest.keys()
-        place = draw.bits(keys, seed=self.seed, epoch=epoch, name="order")
+        place = draw.bits(self.source.keys, seed=self.seed, epoch=epoch, name="order")
         return np.array_split(np.argsort(place, kind="stable"), self.steps)
 
     def epoch(self, epoch: int, start: int = 0) -> Iterator[Batch]:
@@ -151,16 +161,14 @@ class Loader:
 
     def load(self, rows: np.ndarray, epoch: int) -> Batch:
         """The batch of these rows of the manifest."""
-        manifest = self.source.manifest
-        key = manifest.keys()[rows]
+        clips, targets, key = len(self.source.manifest), self.source.targets, self.source.keys[rows]
         where = {"seed": self.seed, "epoch": epoch}
         waves, lengths = self._waves(rows, draw.uniform(key, **where, name="crop"))
-        targets = torch.from_numpy(manifest.targets())
         batch = Batch(waves, lengths, targets[rows], torch.from_numpy(rows), key, lengths > 0)
         if not self.others:
             return batch
-        shift = draw.uniform(key, self.others, **where, name="others") * (len(manifest) - 1)
-        partner = (rows[:, None] + 1 + shift.astype(np.int64)) % len(manifest)
+        shift = draw.uniform(key, self.others, **where, name="others") * (clips - 1)
+        partner = (rows[:, None] + 1 + shift.astype(np.int64)) % clips
         at = draw.uniform(key, self.others, **where, name="others crop")
         others, _ = self._waves(partner.ravel(), at.ravel())
         others = others.reshape(*partner.shape, *others.shape[1:])
@@ -184,7 +192,6 @@ def windows(
     """Evaluation batches, in order: each clip's windows (`audio.window_starts`), one row a window, sharing the clip's
     index.
     """
-    manifest, targets, keys = source.manifest, torch.from_numpy(source.manifest.targets()), source.manifest.keys()
     rows: list[int] = []
     waves: list[np.ndarray] = []
 
@@ -192,9 +199,11 @@ def windows(
         wave = torch.from_numpy(np.stack(waves))
         index = torch.tensor(rows)
         length = torch.full((len(rows),), window)
-        return Batch(wave, length, targets[index], index, keys[rows], torch.ones(len(rows), dtype=torch.bool))
+        return Batch(
+            wave, length, source.targets[index], index, source.keys[rows], torch.ones(len(rows), dtype=torch.bool)
+        )
 
-    for row, clip in enumerate(manifest.clips):
+    for row, clip in enumerate(source.manifest.clips):
         wave = source.wave(clip)
         if wave is None:
             continue

@@ -1,0 +1,229 @@
+"""Few epochs after pretraining, against scratch: ESC-10, five folds, inductive, each budget a run of its own.
+
+    python benchmarks/few_epochs.py --data ../shared/esc10 --out runs/few-epochs --jobs 2
+
+Four steps, each cell a run folder that is not run again, so the whole can be stopped and started at any time:
+
+1. pre      NPID on the four training folds of each test fold, labels unused.
+2. choose   each arm's rate below the head from RATES (the head's is always HEAD), for each test fold by itself: trained
+            on three folds, judged on the fourth (the next official one). At 3 epochs for the budgets up to 5, at 15 for
+            15. No test fold is opened.
+3. final    the chosen rate on all four training folds; then the test fold is opened, once.
+4. longer   scratch for as many seconds as pretraining and the longest fine-tuning took together, at the rate chosen for
+            the longest budget.
+
+`--jobs` processes of one thread each share the machine; seconds are processor seconds of a process, which waiting for
+a busy core does not change.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import shutil
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+FOLDS = (1, 2, 3, 4, 5)
+BUDGETS = (1, 3, 5, 15)
+CHOSEN_AT = {1: 3, 3: 3, 5: 3, 15: 15}
+HEAD = 1e-2
+RATES = (3e-4, 1e-3, 3e-3)
+ARMS = ("scratch", "npid")
+
+FRONTEND = {"name": "logmel", "sample_rate": 22050, "seconds": 5.0, "n_fft": 1024, "hop": 512, "mels": 64}
+ENCODER = {"name": "resnet", "depth": 18}
+PRETRAINING = {
+    "objective": {"name": "npid", "temperature": 0.1, "momentum": 0.5},
+    "views": [
+        {"name": "crop", "seconds": 3.0},
+        {"name": "random_resized_crop"},
+        {"name": "noise", "sigma": 0.5},
+        {"name": "specaugment"},
+    ],
+    "stages": [{"epochs": 100, "lr": 1e-3}],
+    "batch": 64,
+    "watch": 0,
+}
+TUNING = {
+    "objective": "supervised",
+    "views": [{"name": "roll"}, {"name": "specaugment", "freq": 8, "time": 20}],
+    "batch": 16,
+    "watch": 0,
+}
+
+Job = tuple[str, dict[str, Any], bool]
+
+
+def recipe(data: str, fold: int, **changes: Any) -> dict[str, Any]:
+    """What all runs share."""
+    same = {"data": {"name": "esc10", "path": data}, "frontend": FRONTEND, "encoder": ENCODER, "precision": "bf16"}
+    return {**same, "split": {"fold": fold}, **changes}
+
+
+def tuning(data: str, out: Path, arm: str, fold: int, epochs: int, rate: float, valid: str | None) -> dict[str, Any]:
+    """A classifier from an arm's beginning, for so many epochs, the encoder at this rate."""
+    start = str(out / "pre" / f"fold{fold}") if arm == "npid" else None
+    stages = [{"epochs": epochs, "lr": HEAD, "body": rate / HEAD}]
+    return recipe(data, fold, **TUNING, start=start, stages=stages) | {"split": {"fold": fold, "valid": valid}}
+
+
+def work(job: Job) -> dict[str, Any]:
+    """One cell, in a process of its own: its result, with its test fold opened if asked."""
+    import torch
+
+    from ossicle import evaluate, train
+    from ossicle.durable import read_json
+    from ossicle.recipe import from_dict
+
+    folder, tree, test = Path(job[0]), job[1], job[2]
+    torch.set_num_threads(1)
+    result = train.fit(from_dict(tree), folder)
+    if test:
+        done = folder / "evaluation.json"
+        found = read_json(done) if done.exists() else evaluate.final(folder)
+        result = result | {"accuracy": found["accuracy"], "openings": found["openings"]}
+    if folder.parent.name != "pre":
+        shutil.rmtree(folder / "model", ignore_errors=True)
+    return result
+
+
+def choose(pool: ProcessPoolExecutor, data: str, out: Path) -> dict[str, float]:
+    """The best rate of each (arm, epochs, fold) on its validation part; the lower one where two are equal."""
+    looked_at = sorted(set(CHOSEN_AT.values()))
+    cells = [(arm, epochs, fold, rate) for epochs in looked_at for arm in ARMS for fold in FOLDS for rate in RATES]
+    jobs: list[Job] = []
+    for arm, epochs, fold, rate in cells:
+        place = out / "choose" / f"{arm}-{epochs}-{rate}" / f"fold{fold}"
+        jobs.append((str(place), tuning(data, out, arm, fold, epochs, rate, "next"), False))
+    scores: dict[str, list[float]] = {}
+    for (arm, epochs, fold, rate), result in zip(cells, pool.map(work, jobs), strict=True):
+        found = result["valid"]["valid_accuracy"]
+        print("choose", arm, epochs, fold, rate, found, flush=True)
+        scores.setdefault(f"{arm}-{epochs}-{fold}", []).append(found)
+    best = {name: RATES[int(np.argmax(found))] for name, found in scores.items()}
+    asked = [(arm, epochs, fold) for arm in ARMS for epochs in BUDGETS for fold in FOLDS]
+    return {f"{arm}-{epochs}-{fold}": best[f"{arm}-{CHOSEN_AT[epochs]}-{fold}"] for arm, epochs, fold in asked}
+
+
+def final(pool: ProcessPoolExecutor, data: str, out: Path, rates: dict[str, float]) -> None:
+    """All four training folds at the chosen rates, and the test folds."""
+    jobs: list[Job] = []
+    for epochs, arm, fold in ((epochs, arm, fold) for epochs in BUDGETS for arm in ARMS for fold in FOLDS):
+        rate = rates[f"{arm}-{epochs}-{fold}"]
+        place = out / "final" / f"{arm}-{epochs}" / f"fold{fold}"
+        jobs.append((str(place), tuning(data, out, arm, fold, epochs, rate, None), True))
+    report(pool.map(work, jobs), jobs)
+
+
+def longer(pool: ProcessPoolExecutor, data: str, out: Path, rates: dict[str, float]) -> None:
+    """Scratch for the seconds that pretraining and the longest fine-tuning took."""
+    most, jobs = max(BUDGETS), []
+    for fold in FOLDS:
+        spent = seconds(out / "pre" / f"fold{fold}") + seconds(out / "final" / f"npid-{most}" / f"fold{fold}")
+        an_epoch = seconds(out / "final" / f"scratch-{most}" / f"fold{fold}") / most
+        tree = tuning(data, out, "scratch", fold, math.ceil(spent / an_epoch), rates[f"scratch-{most}-{fold}"], None)
+        jobs.append((str(out / "final" / "scratch-longer" / f"fold{fold}"), tree, True))
+    report(pool.map(work, jobs), jobs)
+
+
+def report(results: Iterable[dict[str, Any]], jobs: list[Job]) -> None:
+    for job, result in zip(jobs, results, strict=True):
+        print(job[0], {name: result.get(name) for name in ("accuracy", "cpu_seconds", "pretraining")}, flush=True)
+
+
+def seconds(folder: Path) -> float:
+    return json.loads((folder / "result.json").read_text())["cpu_seconds"]
+
+
+def tabulate(out: Path, rates: dict[str, float], command: str) -> dict[str, Any]:
+    """Mean, sd (ddof 1) and folds of every arm, and each pretrained arm's paired difference to scratch and longer scratch."""
+    from ossicle import evaluate, machine
+
+    def folders(arm: str) -> list[Path]:
+        return [out / "final" / arm / f"fold{fold}" for fold in FOLDS]
+
+    rows = []
+    for arm in [f"{arm}-{epochs}" for epochs in BUDGETS for arm in ARMS] + ["scratch-longer"]:
+        found = [json.loads((folder / "evaluation.json").read_text()) for folder in folders(arm)]
+        accuracy = [100 * each["accuracy"] for each in found]
+        row: dict[str, Any] = {
+            "arm": arm,
+            "folds": accuracy,
+            "mean": float(np.mean(accuracy)),
+            "sd": float(np.std(accuracy, ddof=1)),
+        }
+        row["seconds"] = float(np.mean([seconds(folder) for folder in folders(arm)]))
+        row["openings"] = max(each["openings"] for each in found)
+        row["pretraining"] = sorted({each["pretraining"] for each in found})
+        if arm.startswith("npid"):
+            against = {"scratch": f"scratch-{arm.split('-')[1]}", "scratch-longer": "scratch-longer"}
+            row["against"] = {name: evaluate.compare(folders(arm), folders(other)) for name, other in against.items()}
+        rows.append(row)
+    pre = [json.loads((out / "pre" / f"fold{fold}" / "result.json").read_text()) for fold in FOLDS]
+    cost = {
+        "seconds": float(np.mean([p["cpu_seconds"] for p in pre])),
+        "hours_of_sound": pre[0]["hours"],
+        "clips": pre[0]["clips"],
+    }
+    return {
+        "command": command,
+        "machine": machine.describe(),
+        "seed": 0,
+        "rates": rates,
+        "pretraining": cost,
+        "rows": rows,
+    }
+
+
+def markdown(table: dict[str, Any]) -> str:
+    lines = [
+        f"Command: `{table['command']}`; one seed, five folds, each test fold opened {max(r['openings'] for r in table['rows'])} time.",
+        f"Machine: {table['machine']}. Pretraining: {table['pretraining']['seconds']:.0f} s a fold.",
+        "",
+        "| arm | mean % | sd | folds | seconds | to scratch, same epochs | to scratch, same seconds |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in table["rows"]:
+        against = row.get("against", {})
+        differences = [
+            against[name]["recordings"]["sentence"] if name in against else "" for name in ("scratch", "scratch-longer")
+        ]
+        folds = " ".join(f"{value:.1f}" for value in row["folds"])
+        lines.append(
+            f"| {row['arm']} | {row['mean']:.1f} | {row['sd']:.1f} | {folds} | {row['seconds']:.0f} | {' | '.join(differences)} |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="../shared/esc10")
+    parser.add_argument("--out", type=Path, default=Path("runs/few-epochs"))
+    parser.add_argument("--jobs", type=int, default=2)
+    asked = parser.parse_args()
+    with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
+        jobs = [
+            (str(asked.out / "pre" / f"fold{fold}"), recipe(asked.data, fold, **PRETRAINING), False) for fold in FOLDS
+        ]
+        report(pool.map(work, jobs), jobs)
+        rates = choose(pool, asked.data, asked.out)
+        final(pool, asked.data, asked.out, rates)
+        longer(pool, asked.data, asked.out, rates)
+    command = f"python benchmarks/few_epochs.py --data {asked.data} --out {asked.out} --jobs {asked.jobs}"
+    table = tabulate(asked.out, rates, command)
+    results = Path(__file__).parent / "results"
+    results.mkdir(exist_ok=True)
+    (results / "few_epochs.json").write_text(json.dumps(table, indent=1) + "\n")
+    (results / "few_epochs.md").write_text(markdown(table))
+    print(markdown(table))
+
+
+if __name__ == "__main__":
+    main()
