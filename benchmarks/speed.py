@@ -1,0 +1,253 @@
+"""Speed and memory as ratios in one run: ours against the plain way on the same machine, item by item.
+
+    python benchmarks/speed.py                     # what is not there yet, into benchmarks/results/speed.json and .md
+    python benchmarks/speed.py --only logmel       # that item alone
+    python benchmarks/speed.py --again             # everything anew
+
+Each item is kept as soon as it is measured, so the whole can be stopped and started at any time. Nothing is asserted:
+numbers stand beside what was wanted, with their spread, and a busy machine shows in both.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import importlib.util
+import math
+import time
+import traceback
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import device
+import numpy as np
+import record
+import torch
+import torch.nn.functional as F
+from record import Row, interleaved, ratios, row
+from torch import Tensor, nn
+
+from ossicle import machine, optimizers, plan
+from ossicle.data.cache import Cache
+from ossicle.durable import read_json
+from ossicle.frontends import LogMel
+from ossicle.model import Backbone, Classifier
+from ossicle.objectives.supervised import soft_loss
+from ossicle.recipe import Spec
+from ossicle.run import Run
+from ossicle.train import fit
+
+COLOR = Spec("bands")  # 3 x 341 x 394
+FINE = Spec("logmel", {"sample_rate": 44100, "n_fft": 2048, "hop": 512, "mels": 128})  # 128 x 431
+CLASSES = 50
+CLIPS = {"ESC-10": 320, "ESC-50": 1600}  # in four training folds
+
+Step = Callable[[], float]
+
+
+def resnet18(*, frontend: Spec = FINE, batch: int = 32, repeats: int = 7) -> list[Row]:
+    """A training step of the network that `plan` takes, against the plain one."""
+    bench = Bench(frontend, Spec("resnet", {"depth": 18}), batch)
+    taken = interleaved({"plain": bench.plain(), "ours": bench.ours()}, repeats)
+    return [bench.row(taken, "ours", f"{bench.precision}, channels last, fused AdamW")]
+
+
+def resnet50(*, frontend: Spec = COLOR, batch: int = 16, repeats: int = 5) -> list[Row]:
+    """The same with a deeper network on color images, and compiled; and whether compiling repays itself."""
+    bench = Bench(frontend, Spec("resnet", {"depth": 50}), batch)
+    compiled = bench.ours(compiled=True)
+    warm_up = sum(interleaved({"compiled": compiled}, 2, warm=0)["compiled"])
+    taken = interleaved({"plain": bench.plain(), "ours": bench.ours(), "compiled": compiled}, repeats)
+    eager, steady = (sorted(taken[name])[repeats // 2] for name in ("ours", "compiled"))
+    return [
+        bench.row(taken, "ours", f"{bench.precision}, channels last, fused AdamW"),
+        bench.row(taken, "compiled", f"the same and compiled; {repaid(warm_up - 2 * steady, eager - steady)}"),
+    ]
+
+
+def repaid(warm_up: float, saved: float) -> str:
+    """Whether the steps that `plan` plans save what compiling costs, both in seconds."""
+    if saved <= 0:
+        return f"compiling took {warm_up:.0f} s and saves nothing"
+    needed = math.ceil(warm_up / saved)
+    told = []
+    for data, clips in CLIPS.items():
+        for epochs, batch in (
+            (plan.PRETRAINING_EPOCHS, plan.PRETRAINING_BATCH),
+            (plan.EPOCHS_FROM_SCRATCH, plan.BATCH),
+        ):
+            steps = epochs * math.ceil(clips / batch)
+            told.append(f"{data}, {epochs} epochs of {batch}, {steps} steps: {'yes' if steps > needed else 'no'}")
+    return f"compiling took {warm_up:.0f} s and is repaid after {needed} steps ({'; '.join(told)})"
+
+
+class Bench:
+    """One network and one batch of images, for training steps of several kinds that all begin from the same weights."""
+
+    def __init__(self, frontend: Spec, encoder: Spec, batch: int):
+        torch.manual_seed(0)
+        self.classifier = Classifier(Backbone(frontend, encoder), [str(k) for k in range(CLASSES)])
+        backbone = self.classifier.backbone
+        self.image = backbone.frontend(0.1 * torch.randn(batch, 1, backbone.window))
+        backbone.fit_normalization([self.image])
+        self.target = torch.randint(CLASSES, (batch,))
+        self.precision = machine.fastest_precision(copy.deepcopy(backbone.encoder), self.image[:8, 0])
+        size = " x ".join(map(str, self.image.shape[2:] if backbone.frontend.maps > 1 else self.image.shape[3:]))
+        self.what = f"ResNet-{encoder.args['depth']} training step on {batch} images of {size}"
+
+    def plain(self) -> Step:
+        """float32, eager, the default memory format, the default AdamW: what one writes first."""
+        own = copy.deepcopy(self.classifier)
+        network = nn.Sequential(own.backbone.encoder, own.head).train()
+        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
+        image = ((self.image[:, 0] - own.backbone.mean) / own.backbone.sd).contiguous()
+
+        def step() -> float:
+            optimizer.zero_grad()
+            loss = F.cross_entropy(network(image), self.target)
+            loss.backward()
+            optimizer.step()
+            return loss.item()
+
+        return step
+
+    def ours(self, *, compiled: bool = False) -> Step:
+        """What `train.Session.step` does with images that are ready."""
+        own = copy.deepcopy(self.classifier).train()
+        own.backbone.encoder.to(memory_format=torch.channels_last)
+        own.backbone.precision = self.precision
+        made: dict[str, Any] = {"body": own.backbone.encoder.blocks(), "head": [own.head], "body_rate": 1.0, "lr": 1e-3}
+        optimizer = optimizers.adamw(**made)
+        if compiled:
+            own.backbone.encoder.compile()
+
+        def step() -> float:
+            optimizer.zero_grad(set_to_none=True)
+            loss = self.loss(own.head(own.backbone.encode(self.image)))
+            loss.backward()
+            float(nn.utils.clip_grad_norm_(optimizers.parameters(optimizer), math.inf))
+            optimizer.step()
+            return loss.item()
+
+        return step
+
+    def loss(self, logits: Tensor) -> Tensor:
+        return soft_loss(logits, F.one_hot(self.target, CLASSES).float(), torch.ones(CLASSES), multilabel=False)
+
+    def row(self, taken: dict[str, list[float]], name: str, how: str) -> Row:
+        pace = {arm: len(self.target) / sorted(seconds)[len(seconds) // 2] for arm, seconds in taken.items()}
+        note = f"{how}: {pace[name]:.3g} clips a second against {pace['plain']:.3g}"
+        faster = ratios(taken["plain"], taken[name])
+        what = self.what + (", compiled" if name == "compiled" else "")
+        return row(what, "at least 3 times plain float32", faster, "times", note)
+
+
+def logmel(*, clips: int = 64, seconds: float = 5.0, repeats: int = 7) -> list[Row]:
+    """A batch of log-mel images against librosa's, clip by clip, with the same numbers; on all threads and on one."""
+    wanted = "at least 4 times librosa clip by clip"
+    what = f"Log-mel of {clips} clips of {seconds:g} s (22.05 kHz, n_fft 2048, win 660, hop 220, 96 mels)"
+    if importlib.util.find_spec("librosa") is None:
+        return [Row(what, wanted, None, "times", note="librosa is not installed here: pip install librosa")]
+    import librosa
+
+    rate, n_fft, win, hop, mels = 22050, 2048, 660, 220, 96
+    size: dict[str, Any] = {"n_fft": n_fft, "hop": hop, "win": win, "mels": mels, "f_min": 0.0}
+    alike: dict[str, Any] = {"log": "db", "offset": 1e-10, "pad_mode": "constant"}
+    frontend = LogMel(sample_rate=rate, seconds=seconds, **size, **alike)
+    wave = 0.1 * torch.randn(clips, 1, round(seconds * rate), generator=torch.Generator().manual_seed(0))
+    threads = torch.get_num_threads()
+
+    def theirs() -> list[Any]:
+        same: dict[str, Any] = {"sr": rate, "n_fft": n_fft, "hop_length": hop, "win_length": win, "n_mels": mels}
+        energies = (librosa.feature.melspectrogram(y=clip, **same) for clip in wave[:, 0].numpy())
+        return [librosa.power_to_db(energy, ref=1.0, top_db=None) for energy in energies]
+
+    def alone() -> None:
+        torch.set_num_threads(1)
+        frontend(wave)
+        torch.set_num_threads(threads)
+
+    pairs = zip(frontend(wave)[:, 0, 0].numpy(), theirs(), strict=True)
+    off = max(float(np.abs(mine - other).max()) for mine, other in pairs)
+    taken = interleaved({"librosa": theirs, "ours": lambda: frontend(wave), "alone": alone}, repeats)
+    note = f"the two differ by {off:.1e} dB at most"
+    return [
+        row(f"{what}, {threads} threads", wanted, ratios(taken["librosa"], taken["ours"]), "times", note),
+        row(f"{what}, one thread", "", ratios(taken["librosa"], taken["alone"]), "times"),
+    ]
+
+
+def wait(
+    *, source: str | None = None, per_class: int = 40, epochs: int = 4, changes: dict[str, Any] | None = None
+) -> list[Row]:
+    """What a run's own log says of waiting for data: `plan`'s recognizer, and the small CNN with its short steps."""
+    encoders = {"ResNet-18": Spec("resnet", {"depth": plan.DEPTH}), "small CNN": Spec("small")}
+    rows = []
+    with TemporaryDirectory() as place:
+        data = Spec("synthetic", {"path": f"{place}/sounds", "per_class": per_class})
+        for name, encoder in encoders.items():
+            recipe = plan.recognizer(source or f"synthetic:{place}/sounds", seconds=5.0 if source else 2.0)
+            recipe = recipe.override({"encoder": encoder, "stages.0.epochs": epochs, "watch": 0, **(changes or {})})
+            recipe = recipe if source else recipe.override({"data": data})
+            fit(recipe, Path(place, name), cache=Cache(Path(place, "cache")))
+            rows.append(waited(Path(place, name), name))
+    return rows
+
+
+def waited(folder: Path, name: str) -> Row:
+    """The share of each epoch after the first that a finished run spent waiting for its next batch."""
+    sums = [(logged["seconds"], logged["waited"]) for logged in Run.open(folder).rows()]
+    shares = [100 * (w - v) / (s - t) for (t, v), (s, w) in pairwise(sums)]
+    clips, seconds = (Run.open(folder).result or {})["clips"], sums[-1][0]
+    note = f"epochs 2 to {len(sums)} of a run, cache warm; {clips / seconds:.3g} clips a second"
+    return row(f"Waiting for data, {name}", "under 5 % of an epoch", shares, "%", note)
+
+
+ITEMS: dict[str, Callable[..., list[Row]]] = {
+    "resnet18": resnet18,
+    "resnet50": resnet50,
+    "logmel": logmel,
+    "wait": wait,
+    "small": device.small,
+    "help": device.usage,
+    "ten_hours": device.ten_hours,
+}
+
+
+def measure(name: str, folder: Path = record.RESULTS, **sizes: Any) -> None:
+    """One item, kept."""
+    context = {"command": record.command()} | record.surroundings()
+    began = time.monotonic()
+    rows = ITEMS[name](**sizes)
+    record.keep("speed", name, rows, context | {"seconds": round(time.monotonic() - began, 1)}, folder)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--only", nargs="+", choices=list(ITEMS), default=list(ITEMS), metavar="NAME", help=", ".join(ITEMS)
+    )
+    parser.add_argument("--again", action="store_true", help="measure also what is there already")
+    parser.add_argument("--data", help="recordings for `wait`, esc10:PATH say, instead of made-up sounds")
+    asked = parser.parse_args()
+    place = record.RESULTS / "speed.json"
+    done = read_json(place) if place.exists() and not asked.again else {}
+    failed = []
+    for name in (name for name in asked.only if name not in done):
+        print(f"{name} ...", flush=True)
+        try:
+            measure(name, **({"source": asked.data} if name == "wait" else {}))
+        except Exception:  # one item that cannot be measured here keeps no other from it
+            traceback.print_exc()
+            failed.append(name)
+    if place.exists():
+        print(place.with_suffix(".md").read_text())
+    print(f"not measured: {', '.join(failed)}" if failed else f"wrote {place}")
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

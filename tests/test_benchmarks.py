@@ -1,0 +1,147 @@
+"""The benchmarks' parts on toy sizes: that they run, and that their sums are right. What they find is for no test."""
+
+import shutil
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+
+import numpy as np
+import pytest
+import torch
+
+from ossicle import audio, evaluate
+from ossicle.data.cache import Cache
+from ossicle.durable import read_json
+from ossicle.recipe import Recipe, Spec, Split, Stage
+from ossicle.ship import ship
+from ossicle.train import fit
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+TOY = Spec("logmel", {"sample_rate": 8000, "seconds": 0.5, "n_fft": 256, "hop": 128, "mels": 16})
+
+
+@pytest.fixture(scope="module")
+def scripts() -> Iterator[dict[str, ModuleType]]:
+    """The scripts as they import one another when they are run."""
+    sys.path.insert(0, str(BENCHMARKS))
+    yield {name: import_module(name) for name in ("record", "device", "speed", "deployed")}
+    sys.path.remove(str(BENCHMARKS))
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a table with one fold: a tiny network that heard made-up sounds twice, and was evaluated."""
+    place = tmp_path_factory.mktemp("benchmarks")
+    data = Spec("synthetic", {"path": str(place / "sounds"), "per_class": 10})
+    small, stages = Spec("small", {"width": 8, "attention": 8}), (Stage(2),)
+    recipe = Recipe(data, TOY, small, Spec("supervised"), stages, split=Split(fold=1), precision="fp32")
+    cache = Cache(place / "cache")
+    fit(recipe, place / "table" / "fold1", cache=cache)
+    evaluate.final(place / "table" / "fold1", cache=cache)
+    return place / "table"
+
+
+@pytest.fixture(scope="module")
+def bundle(run: Path) -> Path:
+    """Its export."""
+    ship(run / "fold1", run.parent / "bundle")
+    return run.parent / "bundle"
+
+
+def test_arms_take_turns_and_a_ratio_compares_a_round_with_itself(scripts):
+    record, calls = scripts["record"], []
+    taken = record.interleaved({"a": lambda: calls.append("a"), "b": lambda: calls.append("b")}, 3, warm=1)
+    assert "".join(calls) == "abababab"
+    assert [len(seconds) for seconds in taken.values()] == [3, 3]
+    assert record.ratios([4.0, 9.0], [2.0, 3.0]) == [2.0, 3.0]
+    found = record.row("what", "wanted", [3.0, 1.0, 2.0], "times")
+    assert (found.found, found.low, found.high) == (2.0, 1.0, 3.0)
+
+
+def test_results_are_kept_item_by_item(scripts, tmp_path):
+    record = scripts["record"]
+    context = {"command": "python benchmarks/x.py", "seconds": 1.0} | record.surroundings()
+    record.keep("x", "one", [record.Row("a", "b", 1.0, "s")], context, tmp_path)
+    record.keep("x", "two", [record.Row("c", "d", None, "s", note="it is not here")], context, tmp_path)
+    record.keep("x", "one", [record.Row("a", "b", 1234.5, "s", 1.0, 2.0)], context, tmp_path)
+    page = (tmp_path / "x.md").read_text()
+    assert list(read_json(tmp_path / "x.json")) == ["one", "two"]
+    assert "| one | a | b | 1234 s | 1 to 2 |" in page
+    assert "| two | c | d | not measured |  |" in page
+    assert page.count("python benchmarks/x.py") == 1
+
+
+def test_both_training_steps_go_down_the_same_slope(scripts):
+    """The plain step and ours begin alike: at first order in the rate, what they gain on the batch is the same."""
+    bench = scripts["speed"].Bench(TOY, Spec("resnet", {"depth": 18, "width": 8}), 4)
+    bench.precision = "fp32"
+    losses = [[step() for _ in range(2)] for step in (bench.plain(), bench.ours())]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-3)
+    assert losses[0][1] < losses[0][0]
+    found = bench.row({"plain": [2.0, 4.0, 6.0], "ours": [1.0, 1.0, 1.0]}, "ours", "so")
+    assert (found.what, found.found) == ("ResNet-18 training step on 4 images of 16 x 32", 4.0)
+    assert found.note == "so: 4 clips a second against 1"
+
+
+@pytest.mark.parametrize(("saved", "says"), [(-1.0, "saves nothing"), (0.1, "after 600 steps"), (1e-6, "no")])
+def test_compiling_is_repaid_by_the_steps_it_takes(scripts, saved, says):
+    assert says in scripts["speed"].repaid(60.0, saved)
+
+
+@pytest.mark.slow
+def test_logmel_is_compared_with_the_same_numbers(scripts):
+    pytest.importorskip("librosa")
+    threads = torch.get_num_threads()
+    first, _ = scripts["speed"].logmel(clips=2, seconds=0.5, repeats=1)
+    assert float(first.note.split()[-4]) < 1e-3  # dB
+    assert torch.get_num_threads() == threads
+
+
+def test_waiting_is_read_from_a_run(scripts, run):
+    found = scripts["speed"].waited(run / "fold1", "toy")
+    assert 0 <= found.found <= 100
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
+def test_device_processes_answer_and_never_see_torch(scripts, bundle, tmp_path):
+    device = scripts["device"]
+    found = device.cold(bundle, 3)
+    assert found["heavy"] == []
+    assert found["first"] > 0
+    assert 0 < found["VmRSS"] <= found["VmHWM"]
+    device.write_long(tmp_path / "long.wav", 5 * device.RATE, every=2 * device.RATE)
+    peak, _ = device.listened(bundle, tmp_path / "long.wav")
+    assert 0 < device.waiting(bundle, pause=0.1) < 1.1 * peak
+
+
+def test_a_long_recording_is_what_its_header_says(scripts, tmp_path):
+    device = scripts["device"]
+    device.write_long(tmp_path / "long.wav", 5 * device.RATE, every=2 * device.RATE)
+    wave = audio.read(tmp_path / "long.wav")[0].reshape(5, -1)
+    assert (wave.std(axis=1) > 0.05).tolist() == [True, False, True, False, False]
+
+
+def test_the_bundle_is_held_to_what_the_model_said(scripts, run, bundle, tmp_path, monkeypatch):
+    deployed = scripts["deployed"]
+    monkeypatch.setattr(deployed, "ship", lambda folder, out: shutil.copytree(bundle, out))
+    whole = deployed.measure(deployed.runs(run), tmp_path / "deployed.json")
+    found = whole["folds"]["fold1"]
+    assert (found["clips"], found["same"], found["exported"]) == (20, 20, found["trained"])
+    assert found["difference"] < 1e-3
+    assert whole["summary"]["points"] == 0
+    assert "| all | 20 |" in (tmp_path / "deployed.md").read_text()
+    (tmp_path / "deployed.json").write_text(
+        (tmp_path / "deployed.json").read_text().replace('"same": 20', '"same": 19')
+    )
+    assert deployed.measure(deployed.runs(run), tmp_path / "deployed.json")["folds"]["fold1"]["same"] == 19  # as it was
+
+
+def test_disagreement_is_counted(scripts):
+    deployed = scripts["deployed"]
+    said = [deployed.Answer("dog", "dog", np.array([0.9, 0.1])), deployed.Answer("cat", "dog", np.array([0.6, 0.4]))]
+    found = deployed.tally(said, [np.array([0.8, 0.2]), np.array([0.4, 0.6])], ("dog", "cat"))
+    assert found == {"clips": 2, "trained": 1, "exported": 2, "same": 1, "difference": pytest.approx(0.2)}
+    whole = deployed.summary([found, found])
+    assert (whole["points"], whole["same"]) == (50.0, 50.0)
