@@ -84,12 +84,13 @@ def told(error: OSError) -> str:
 def digest(path: str | os.PathLike[str], alive: Callable[[], None] = lambda: None) -> str:
     """BLAKE2b of a file's bytes, 32 hex digits; `alive` is called after every megabyte. AudioError if unreadable."""
     path = Path(path)
-    file, _ = open_regular(path)
+    file, left = open_regular(path)
     total = hashlib.blake2b(digest_size=16)
     with file:
         try:
-            while piece := file.read(1 << 20):
+            while piece := file.read(min(left, 1 << 20)):  # no further, should it be growing
                 total.update(piece)
+                left -= len(piece)
                 alive()
         except OSError as error:
             raise AudioError(path, told(error), "open") from error

@@ -65,7 +65,7 @@ def width(channels: str | int) -> int:
 
 def mark(path: str | os.PathLike[str]) -> tuple[int, int]:
     """(size, mtime_ns): when it changes, the file did."""
-    status = os.stat(path)  # noqa: PTH116 - a third of Path.stat's time, called for every clip
+    status = os.stat(path)  # noqa: PTH116 - called for every clip of every batch, with strings
     return status.st_size, status.st_mtime_ns
 
 
@@ -76,7 +76,7 @@ def look_up(file: Path, channels: str | int) -> Entry | None:
             size = opened.seek(0, os.SEEK_END)
             opened.seek(max(0, size - _TRAILER.size))
             count, magic = _TRAILER.unpack(opened.read())
-            opened.seek(max(0, size - _TRAILER.size - count))
+            opened.seek(size - _TRAILER.size - count)  # an error if that lies before the start
             entry = Entry.of(json.loads(opened.read(count)))
     except (OSError, ValueError, TypeError, KeyError, AttributeError, struct.error):
         return None
@@ -92,8 +92,7 @@ def decode(
     AudioError if the sound is bad; any other OSError is the cache's: its disk is full, or may not be written.
     """
     source = Path(path)
-    with _readable(source):
-        before = mark(path)
+    before = _marked(source)
     digest = audio.digest(source, alive)
     file = place(Path(folder), digest, sample_rate, channels)
     entry = look_up(file, channels)
@@ -103,26 +102,27 @@ def decode(
             _must_be_unchanged(source, before)
             file.parent.mkdir(parents=True, exist_ok=True)
             os.replace(temporary, file)  # noqa: PTH105 - no Path is needed
+        except audio.AudioError:
+            _must_be_unchanged(source, before)
+            raise
         finally:
             Path(temporary).unlink(missing_ok=True)
     _must_be_unchanged(source, before)
     return entry, before
 
 
-@contextlib.contextmanager
-def _readable(path: Path) -> Any:
-    """What goes wrong inside is the sound file's fault."""
+def _marked(path: Path) -> tuple[int, int]:
+    """Its mark; AudioError if there is none to be had."""
     try:
-        yield
+        return mark(path)
     except (OSError, ValueError):
         audio.digest(path)  # says why, as a sentence
         raise audio.AudioError(path, "it comes and goes while it is read", "open") from None
 
 
 def _must_be_unchanged(path: Path, before: tuple[int, int]) -> None:
-    with _readable(path):
-        if mark(path) != before:
-            raise audio.AudioError(path, "changed while it was read: prepare it again when it is at rest", "check")
+    if _marked(path) != before:
+        raise audio.AudioError(path, "changed while it was read: prepare it again when it is at rest", "check")
 
 
 def _write(source: Path, digest: str, temporary: Path, rate: int, channels: str | int, alive: Alive) -> Entry:
