@@ -1,0 +1,164 @@
+"""Runs over folds -> arms: each variant's accuracy fold by fold, and how sure their differences are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from statistics import fmean, stdev
+from typing import Any
+
+from ossicle.answers import compare
+from ossicle.report import figures
+from ossicle.report.found import Found
+from ossicle.report.page import Markup, duration, figure, join, percent, table, tag
+
+
+@dataclass(frozen=True)
+class Arm:
+    """A variant of a table: its runs, its accuracy by fold (seeds averaged), and its difference to the first one."""
+
+    name: str
+    runs: tuple[Found, ...] = ()
+    accuracy: dict[int, float] = field(default_factory=dict)
+    against: dict[str, Any] | None = None
+    seconds: float | None = None
+
+    @property
+    def mean(self) -> float | None:
+        """The mean over folds."""
+        return fmean(self.accuracy.values()) if self.accuracy else None
+
+    @property
+    def sd(self) -> float | None:
+        """The standard deviation over folds, none under two."""
+        return stdev(self.accuracy.values()) if len(self.accuracy) > 1 else None
+
+    @property
+    def score(self) -> str | None:
+        """`77.3 ± 5.4 %`."""
+        if self.mean is None or self.sd is None:
+            return percent(self.mean)
+        return f"{100 * self.mean:.1f}\u00a0±\u00a0{100 * self.sd:.1f}\u00a0%"
+
+
+def arms(found: Found) -> list[Arm]:
+    """The variants of a table, in its own order; those without an evaluated run come last."""
+    by_name: dict[str, list[Found]] = {}
+    for run in found.runs:
+        by_name.setdefault(_variant(found, run), []).append(run)
+    rows = {str(row.get("variant", "")): row for row in found.get("table.rows", []) if isinstance(row, dict)}
+    names = [*rows, *(name for name in by_name if name not in rows)]
+    return [_arm(name, tuple(by_name.get(name, ())), rows.get(name, {})) for name in names]
+
+
+def _variant(found: Found, run: Found) -> str:
+    return run.folder.parent.name if run.folder.parent != found.folder else ""
+
+
+def _arm(name: str, runs: tuple[Found, ...], row: dict[str, Any]) -> Arm:
+    by_fold: dict[int, list[float]] = {}
+    for run in runs:
+        if (score := run.get("evaluation.accuracy", run.get("evaluation.mAP"))) is not None:
+            by_fold.setdefault(int(run.get("recipe.split.fold", 0)), []).append(score)
+    accuracy = {fold: fmean(scores) for fold, scores in sorted(by_fold.items())}
+    if not accuracy and row:
+        accuracy = dict(zip(row.get("folds", []), row.get("accuracy", []), strict=False))
+    taken = [run.get("result.seconds") for run in runs if run.done]
+    return Arm(name, runs, accuracy, row.get("against_first"), fmean(taken) if taken else row.get("seconds"))
+
+
+def shown(name: str) -> str:
+    """A variant's name; the recipe itself has none."""
+    return name or "accuracy"
+
+
+def fold_table(every: Sequence[Arm]) -> Markup | None:
+    """Each arm's accuracy on each fold, mean ± sd, and its difference to the first with both intervals."""
+    scored = [arm for arm in every if arm.accuracy]
+    if not scored:
+        return None
+    folds = sorted({fold for arm in scored for fold in arm.accuracy})
+    compared = any(arm.against for arm in scored)
+    rows = []
+    for arm in scored:
+        each = [f"{100 * arm.accuracy[fold]:.1f}" if fold in arm.accuracy else "–" for fold in folds]
+        difference = [_interval(arm.against, over) for over in ("recordings", "folds")] if compared else []
+        rows.append(
+            (shown(arm.name), *each, tag("td", arm.score, class_="total"), *difference, duration(arm.seconds) or "–")
+        )
+    against = [f"against {shown(scored[0].name)}, over recordings", "over folds"] if compared else []
+    head = ("accuracy, %", *(f"fold {fold}" for fold in folds), "mean ± sd", *against, "learned in")
+    return table(head, rows, label="Accuracy by fold", kind="numbers-table")
+
+
+def _interval(against: dict[str, Any] | None, over: str) -> Markup:
+    found = (against or {}).get(over)
+    if not found:
+        return tag("td", "–")
+    mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
+    return tag("td", f"{mean:+.1f}", tag("small", f"{low:+.1f} to {high:+.1f}"))
+
+
+def fold_figures(every: Sequence[Arm]) -> Markup | None:
+    """The folds as rings, and the differences to the first arm as intervals."""
+    scored = [arm for arm in every if arm.accuracy]
+    if not any(len(arm.accuracy) > 1 for arm in scored):
+        return None
+    rows = [(shown(arm.name), list(arm.accuracy.values())) for arm in scored]
+    alt = "; ".join(f"{shown(arm.name)}: {arm.score} over {len(arm.accuracy)} folds" for arm in scored)
+    made = [figure(figures.folds(rows, what="accuracy", alt=alt))]
+    if compared := [arm for arm in scored if (arm.against or {}).get("recordings")]:
+        made.append(_differences(compared, scored[0]))
+    return tag("div", *made, class_="grid wide")
+
+
+def _differences(compared: Sequence[Arm], first: Arm) -> Markup:
+    found = [(arm, (arm.against or {})["recordings"]) for arm in compared]
+    rows = [(shown(arm.name), each["mean"], each["low"], each["high"]) for arm, each in found]
+    what = f"points more than {shown(first.name)}, 95 % interval over recordings"
+    said = [f"{shown(arm.name)}: {_sentence(each)}" for arm, each in found]
+    picture = figures.differences(rows, what=what, alt=f"Against {shown(first.name)}: {'; '.join(said)}")
+    return figure(picture, join([tag("span", sentence, class_="line") for sentence in said]))
+
+
+def _sentence(found: dict[str, Any]) -> str:
+    mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
+    doubt = "; zero lies within, so no difference was found" if low <= 0 <= high else ""
+    return f"{mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, over {found.get('over', 'clips')}){doubt}"
+
+
+def overview(found: Sequence[tuple[int, str, Found]]) -> Markup | None:
+    """Folders side by side: what each is worth, and how it differs from one above it."""
+    rows: list[tuple[Any, ...]] = []
+    earlier: list[tuple[str, str, Arm]] = []
+    for number, name, one in found:
+        link = tag("a", name, href=f"#part-{number}")
+        for arm in arms(one) if one.kind == "table" else [_arm("", (one,), {})]:
+            by = next((run.get("evaluation.by", "classifier") for run in arm.runs if "evaluation" in run.json), "–")
+            label = join([link, f" {arm.name}"]) if arm.name else link
+            score = tag("td", arm.score or "–", class_="total")
+            rows.append((label, by.replace("_", " "), _stamp(arm), score, _difference(arm, by, earlier)))
+            earlier += [(f"{name} {arm.name}".rstrip(), by, arm)] if arm.accuracy else []
+    head = ("folder", "answers by", "pretraining", "accuracy", "difference in points")
+    return table(head, rows, label="All folders of this page", kind="numbers-table") if len(rows) > 1 else None
+
+
+def _stamp(arm: Arm) -> str:
+    said = {run.get("evaluation.pretraining", run.get("result.pretraining")) for run in arm.runs}
+    return ", ".join(sorted(each for each in said if each)) or "–"
+
+
+def _difference(arm: Arm, by: str, earlier: Sequence[tuple[str, str, Arm]]) -> Markup:
+    """Against the first arm above whose answers came the same way and about the same clips."""
+    for name, how, base in earlier if arm.accuracy else ():
+        if how == by and (found := _paired(arm, base)):
+            return tag("td", _sentence(found), tag("small", f"against {name}"))
+    return tag("td", "–")
+
+
+def _paired(arm: Arm, base: Arm) -> dict[str, Any] | None:
+    sides = [[run.folder for run in each.runs if run.answers] for each in (arm, base)]
+    try:
+        return compare(*sides)["recordings"] if all(sides) else None
+    except (ValueError, OSError, KeyError):
+        return None

@@ -1,0 +1,173 @@
+"""What was found in a folder -> its section of the page."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+from typing import Any
+
+from ossicle.report import arms, heard, scores
+from ossicle.report.arms import Arm
+from ossicle.report.found import Found
+from ossicle.report.learning import learning
+from ossicle.report.page import Markup, attempt, duration, folded, lines, pairs, part, percent, tag
+from ossicle.report.sizes import sizes
+from ossicle.report.toml import toml
+
+
+def section(found: Found, number: int) -> Markup:
+    """The section of one folder."""
+    made = {"run": run, "table": fold_table, "bundle": bundle, "model": bare_model}[found.kind](found)
+    return tag("section", *made, id=f"part-{number}")
+
+
+def title(found: Found) -> str:
+    """What to call it: the folder's last two names."""
+    return "/".join(found.folder.resolve().parts[-2:])
+
+
+def subtitle(found: Found) -> str:
+    """What kind of thing it is, in a line."""
+    first = found.runs[0] if found.runs else found
+    if found.kind == "bundle":
+        return "A bundle: samples in, scores out"
+    if found.kind == "model":
+        return f"A model: {found.get('config.kind', 'of unknown kind')}"
+    learned = "Recognizer" if first.get("recipe.objective.name") == "supervised" else "Pretraining"
+    fold = first.get("recipe.split.fold")
+    place = f"{len(found.runs)} runs" if found.runs else f"test fold {fold}" if fold is not None else "no test fold"
+    data, encoder = first.get("data.name"), first.get("recipe.encoder.name")
+    epochs = sorted({one.epochs for one in found.runs or (found,)})
+    long = f"{epochs[0]} epochs" if len(epochs) == 1 else f"{epochs[0]} to {epochs[-1]} epochs"
+    return " · ".join(str(each) for each in (learned, data, place, encoder, long) if each)
+
+
+def head(found: Found, numbers: dict[str, Any], runs: Sequence[Found]) -> list[Markup | None]:
+    """Title, headline numbers, stamps, and what could not be read."""
+    return [
+        tag("header", tag("h2", title(found)), tag("p", subtitle(found), class_="subtitle")),
+        pairs(numbers, "numbers"),
+        scores.stamps(runs) if runs else None,
+        scores.unreadable(found),
+    ]
+
+
+def run(found: Found) -> list[Markup | None]:
+    """A pretraining or a recognizer."""
+    test = found.get("evaluation", {})
+    return [
+        *head(found, scores.headline(found), [found]),
+        part("While it learned", learning({"": [found]})),
+        part("Tests", scores.others(found)),
+        part("Who was taken for whom", scores.confusion(test)),
+        part("Class by class", scores.classes(test)),
+        part("Right and wrong", *heard.clips(found.answers, found)),
+        part("Where sounds lie", heard.feature_map(found)),
+        part("Size and speed", sizes(found.folder) if found.model else None),
+        part("What was run", *story(found, [found])),
+    ]
+
+
+def fold_table(found: Found) -> list[Markup | None]:
+    """Variants over folds: the table, and the runs of the variant with the highest mean taken together."""
+    every = arms.arms(found)
+    best = max(every, key=lambda arm: arm.mean or 0.0, default=Arm(""))
+    together = f"{best.name}: {len(best.runs)} runs" if best.name else f"{len(best.runs)} runs"
+    pooled = scores.pooled(best.runs)
+    answers = [answer for one in best.runs for answer in one.answers]
+    whose = next((one for one in best.runs if one.model), None)
+    return [
+        *head(found, {arms.shown(arm.name): arm.score for arm in every[:5]}, found.runs),
+        part("Fold by fold", arms.fold_table(every), arms.fold_figures(every)),
+        part("While they learned", learning({arm.name: arm.runs for arm in every})),
+        part("Who was taken for whom", scores.confusion(pooled), note=f"{together} taken together."),
+        part("Class by class", scores.classes(pooled), note=f"{together}, the mean over folds."),
+        part("Right and wrong", *heard.clips(answers, best.runs[0])) if best.runs else None,
+        part("Where sounds lie", heard.feature_map(whose), note=f"One of the runs, {title(whose)}.") if whose else None,
+        part("Size and speed", sizes(whose.folder)) if whose else None,
+        part("What was run", *story(found, found.runs)) if found.runs else None,
+    ]
+
+
+def bundle(found: Found) -> list[Markup | None]:
+    """A bundle: what it is fed, whether it still answers as it did, what it weighs, and where it came from."""
+    config = found.get("config", {})
+    rate = config.get("sample_rate")
+    numbers = {
+        "classes": len(config.get("labels", [])) or None,
+        "sample rate": f"{rate} Hz" if rate else None,
+        "window": duration(config["window"] / rate) if rate and "window" in config else None,
+        "hop": duration(config["hop"] / rate) if rate and "hop" in config else None,
+        "channels": config.get("channels"),
+    }
+    origin = Found(found.folder, "run", {name: value for name, value in config.get("provenance", {}).items() if value})
+    wants = {name: config.get(name) for name in ("policy", "multilabel", "thresholds", "versions")}
+    return [
+        *head(found, numbers, [origin] if origin.get("recipe") else []),
+        part("Does it answer as it did", verified(found)),
+        part("Size and speed", sizes(found.folder)),
+        part("What it was made from", pairs(scores.headline(origin), "numbers small"), *(told(origin, [origin]))),
+        part("What it wants", scores.details(wants), folded("Classes", ", ".join(config.get("labels", [])))),
+        part("What to run", commands([f"ossicle listen {shlex.quote(str(found.folder))} FILE"])),
+    ]
+
+
+def verified(found: Found) -> Markup:
+    """Whether the bundle gives the scores of the trained model for the sounds that came with it."""
+    from ossicle.deploy.bundle import load
+
+    difference, sentence = attempt(lambda: load(found.folder).verify())
+    if difference is None:
+        return tag("p", f"No: {sentence}.", class_="problems")
+    return tag(
+        "p", f"Yes: on its golden clips the largest difference from the trained model's scores is {difference:.1e}."
+    )
+
+
+def bare_model(found: Found) -> list[Markup | None]:
+    """A model's folder without its run."""
+    return [*head(found, {}, []), part("Size and speed", sizes(found.folder)), scores.details(found.get("config", {}))]
+
+
+def story(found: Found, runs: Sequence[Found]) -> list[Markup | None]:
+    """What a run, or the runs of a table, did, and the commands that do it again."""
+    named, several = shlex.quote(str(found.folder)), bool(found.runs)
+    made = ["# the recipe above, saved as recipe.toml, does it again:"]
+    made.append(f"ossicle run recipe.toml{' --folds' * several} -o AGAIN")
+    if not several and runs[0].done:
+        made.append(f"ossicle evaluate {named}")
+    if not several and runs[0].get("result.kind") == "classifier":
+        made.append(f"ossicle export {named} -o bundle/")
+    made.append(f"ossicle report {named} -o report.html")
+    return [*told(found, runs), scores.bad_files(runs), folded("Commands", commands(made), open_=True)]
+
+
+def commands(rows: Sequence[str]) -> Markup:
+    """Command lines to copy."""
+    return lines("\n".join(rows))
+
+
+def told(found: Found, runs: Sequence[Found]) -> list[Markup | None]:
+    """Recipe, data and environment, of the first run where there are several."""
+    first = runs[0]
+    seconds, hours = first.get("result.seconds"), first.get("result.hours")
+    waited = first.rows[-1].get("waited") if first.rows else None
+    temperature = first.get("result.temperature")
+    facts = {
+        "learned in": duration(seconds),
+        "waited for data": percent(waited / seconds) if seconds and waited is not None else None,
+        "heard": f"{first.get('result.clips')} clips in {first.get('result.steps')} steps" if seconds else None,
+        "recordings": duration(3600 * hours) if hours else None,
+        "seed": first.get("recipe.seed"),
+        "precision": first.get("environment.precision"),
+        "threads": first.get("environment.threads"),
+        "machine": first.get("environment.machine"),
+        "temperature": None if temperature is None else f"{temperature:.3f}",
+        "began from": first.get("recipe.start"),
+    }
+    parts = {name: first.get(name) for name in ("recipe", "data", "environment")}
+    return [
+        pairs(facts),
+        folded("Recipe", lines(toml(parts["recipe"]))) if parts["recipe"] else None,
+        *(folded(name.title(), scores.details(parts[name])) for name in ("data", "environment") if parts[name]),
+    ]
