@@ -123,8 +123,8 @@ class Recipe:
 
     @property
     def base_start(self) -> str | None:
-        """`start` with the fold filled in."""
-        return self.start and self.start.replace("{fold}", str(self.split.fold))
+        """`start` with the fold filled in; None where there is none, or an empty one."""
+        return self.start.replace("{fold}", str(self.split.fold)) if self.start else None
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """Another recipe with values replaced by dotted key: `{"encoder.width": 32, "stages.0.lr": 0.01}`."""
