@@ -241,6 +241,21 @@ def test_silence_is_trimmed_at_both_ends_only() -> None:
     assert audio.trim_silence(wave, margin=1000).shape == (1, 100)
 
 
+@pytest.mark.parametrize("cut", [1, 7, 1000, 4000])
+def test_facts_do_not_depend_on_how_the_sound_came(cut: int) -> None:
+    tone = np.sin(np.arange(4000) / 5, dtype=np.float32)
+    waves = [np.stack(pair) for pair in ((tone, -tone), (tone, 0 * tone), (tone * 3, tone), (tone * 0.1 + 0.2, tone))]
+    waves += [np.sign(tone)[None], 0 * tone[None] + 0.3, 0 * tone[None], tone[None] * 0.5]
+    for wave in waves:
+        census = audio.Census()
+        for start in range(0, 4000, cut):
+            census.add(wave[:, start : start + cut])
+        if cut > 1:  # one sample is no ground to judge two channels by
+            assert census.notes() == audio.examine(wave)
+    assert [len(audio.examine(wave)) for wave in waves] == [1, 1, 2, 1, 1, 2, 1, 0]
+    assert audio.examine(np.array([[0.0, np.nan]], np.float32)) == ["samples that are not finite"]
+
+
 class Trickle(io.RawIOBase):
     """A pipe that gives a few bytes at a time, across sample boundaries."""
 
