@@ -163,10 +163,7 @@ class Sound:
             position = len(head)
             yield from (head[at : at + size] for at in range(0, len(head), size))
         if position < stop:
-            lead = min(position, _LEAD if self.info.format == "MP3" else 0)
-            self._seek(position - lead)
-            if lead:
-                self._take(lead, position - lead)
+            self._seek(position)
         while position < stop and len(piece := self._take(min(size, stop - position), position)):
             position += len(piece)
             yield piece
@@ -176,13 +173,18 @@ class Sound:
         return max(1, min(int(seconds * self.info.sample_rate), _STRETCH // self.info.channels))
 
     def _seek(self, position: int) -> None:
+        """Makes `position` the next frame, with a decoder that knows what an MP3's earlier frames have kept for it."""
         import soundfile
 
+        lead = min(position, _LEAD if self.info.format == "MP3" else 0)
         try:
-            if self._decoder.tell() != position:
-                self._decoder.seek(position)
+            if self._decoder.tell() == position:
+                return
+            self._decoder.seek(position - lead)
         except (soundfile.LibsndfileError, RuntimeError) as error:
             raise self._gave_up(error, "decode", f"cannot go to {position / self.info.sample_rate:.3g} s") from error
+        if lead:
+            self._take(lead, position - lead)
 
     def _take(self, count: int, position: int) -> np.ndarray:
         """The next `count` frames or what is left of them, (t, C), every sample finite and of a plausible level."""
