@@ -15,13 +15,22 @@ from ossicle.report.page import Markup, duration, figure, join, percent, table, 
 
 @dataclass(frozen=True)
 class Arm:
-    """A variant of a table: its runs, its accuracy by fold (seeds averaged), and its difference to the first one."""
+    """A variant of a table: its runs, its accuracy by fold (seeds averaged), and its difference to the first one.
+
+    Where clips have several labels, `measure` says that what stands for accuracy is the mean average precision.
+    """
 
     name: str
     runs: tuple[Found, ...] = ()
     accuracy: dict[int, float] = field(default_factory=dict)
     against: dict[str, Any] | None = None
     seconds: float | None = None
+    measure: str = "accuracy"
+
+    @property
+    def title(self) -> str:
+        """Its name; a recipe without variants has none."""
+        return self.name or self.measure
 
     @property
     def mean(self) -> float | None:
@@ -43,16 +52,10 @@ class Arm:
 
 def arms(found: Found) -> list[Arm]:
     """The variants of a table, in its own order; those without an evaluated run come last."""
-    by_name: dict[str, list[Found]] = {}
-    for run in found.runs:
-        by_name.setdefault(_variant(found, run), []).append(run)
+    by_name = found.variants
     rows = {str(row.get("variant", "")): row for row in found.get("table.rows", []) if isinstance(row, dict)}
     names = [*rows, *(name for name in by_name if name not in rows)]
     return [_arm(name, tuple(by_name.get(name, ())), rows.get(name, {})) for name in names]
-
-
-def _variant(found: Found, run: Found) -> str:
-    return run.folder.parent.name if run.folder.parent != found.folder else ""
 
 
 def _arm(name: str, runs: tuple[Found, ...], row: dict[str, Any]) -> Arm:
@@ -64,12 +67,10 @@ def _arm(name: str, runs: tuple[Found, ...], row: dict[str, Any]) -> Arm:
     if not accuracy and row:
         accuracy = dict(zip(row.get("folds", []), row.get("accuracy", []), strict=False))
     taken = [run.get("result.seconds") for run in runs if run.done]
-    return Arm(name, runs, accuracy, row.get("against_first"), fmean(taken) if taken else row.get("seconds"))
-
-
-def shown(name: str) -> str:
-    """A variant's name; the recipe itself has none."""
-    return name or "accuracy"
+    seconds = fmean(taken) if taken else row.get("seconds")
+    several = any("accuracy" not in run.json["evaluation"] for run in runs if "evaluation" in run.json)
+    measure = "mean AP" if several else "accuracy"
+    return Arm(name, runs, accuracy, row.get("against_first"), seconds, measure)
 
 
 def fold_table(every: Sequence[Arm]) -> Markup | None:
@@ -83,12 +84,10 @@ def fold_table(every: Sequence[Arm]) -> Markup | None:
     for arm in scored:
         each = [f"{100 * arm.accuracy[fold]:.1f}" if fold in arm.accuracy else "–" for fold in folds]
         difference = [_interval(arm.against, over) for over in ("recordings", "folds")] if compared else []
-        rows.append(
-            (shown(arm.name), *each, tag("td", arm.score, class_="total"), *difference, duration(arm.seconds) or "–")
-        )
-    against = [f"against {shown(scored[0].name)}, over recordings", "over folds"] if compared else []
-    head = ("accuracy, %", *(f"fold {fold}" for fold in folds), "mean ± sd", *against, "learned in")
-    return table(head, rows, label="Accuracy by fold", kind="numbers-table")
+        rows.append((arm.title, *each, tag("td", arm.score, class_="total"), *difference, duration(arm.seconds) or "–"))
+    against = [f"against {scored[0].title}, over recordings", "over folds"] if compared else []
+    head = (f"{scored[0].measure}, %", *(f"fold {fold}" for fold in folds), "mean ± sd", *against, "learned in")
+    return table(head, rows, label=f"{scored[0].measure} by fold", kind="numbers-table")
 
 
 def _interval(against: dict[str, Any] | None, over: str) -> Markup:
@@ -104,9 +103,9 @@ def fold_figures(every: Sequence[Arm]) -> Markup | None:
     scored = [arm for arm in every if arm.accuracy]
     if not any(len(arm.accuracy) > 1 for arm in scored):
         return None
-    rows = [(shown(arm.name), list(arm.accuracy.values())) for arm in scored]
-    alt = "; ".join(f"{shown(arm.name)}: {arm.score} over {len(arm.accuracy)} folds" for arm in scored)
-    made = [figure(figures.folds(rows, what="accuracy", alt=alt))]
+    rows = [(arm.title, list(arm.accuracy.values())) for arm in scored]
+    alt = "; ".join(f"{arm.title}: {arm.score} over {len(arm.accuracy)} folds" for arm in scored)
+    made = [figure(figures.folds(rows, what=scored[0].measure, alt=alt))]
     if compared := [arm for arm in scored if (arm.against or {}).get("recordings")]:
         made.append(_differences(compared, scored[0]))
     return tag("div", *made, class_="grid wide")
@@ -114,10 +113,10 @@ def fold_figures(every: Sequence[Arm]) -> Markup | None:
 
 def _differences(compared: Sequence[Arm], first: Arm) -> Markup:
     found = [(arm, (arm.against or {})["recordings"]) for arm in compared]
-    rows = [(shown(arm.name), each["mean"], each["low"], each["high"]) for arm, each in found]
-    what = f"points more than {shown(first.name)}, 95 % interval over recordings"
-    said = [f"{shown(arm.name)}: {_sentence(each)}" for arm, each in found]
-    picture = figures.differences(rows, what=what, alt=f"Against {shown(first.name)}: {'; '.join(said)}")
+    rows = [(arm.title, each["mean"], each["low"], each["high"]) for arm, each in found]
+    what = f"points more than {first.title}, 95 % interval over recordings"
+    said = [f"{arm.title}: {_sentence(each)}" for arm, each in found]
+    picture = figures.differences(rows, what=what, alt=f"Against {first.title}: {'; '.join(said)}")
     return figure(picture, join([tag("span", sentence, class_="line") for sentence in said]))
 
 

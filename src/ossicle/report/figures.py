@@ -5,7 +5,6 @@ Every function returns markup with a text for those who cannot see it. Nothing i
 
 from __future__ import annotations
 
-import hashlib
 import io
 import re
 import warnings
@@ -16,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ossicle.report.page import Markup, tag
+from ossicle.report.page import Markup, plain, tag
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -58,7 +57,9 @@ def curves(
             style: dict[str, Any] = {"alpha": 0.4, "linewidth": 0.9} if line.faint else {"linewidth": 1.6}
             marker = "o" if len(line.x) == 1 else None
             y = np.array(line.y, dtype=float) * scale
-            axes.plot(line.x, y, color=paint(line.color), label=line.name or None, marker=marker, markersize=4, **style)
+            axes.plot(
+                line.x, y, color=paint(line.color), label=plain(line.name) or None, marker=marker, markersize=4, **style
+            )
         if shares:
             axes.set_ylim(0, 100)
         elif all(value >= 0 for line in lines for value in line.y):
@@ -68,7 +69,7 @@ def curves(
             axes.text(epochs, 100 * chance + 1.5, "chance", color=paint("muted"), ha="right", va="bottom")
         axes.set_xlim(0, max(epochs, 1))
         axes.set_xlabel("epoch")
-        axes.set_ylabel(f"{what}, %" if shares else what)
+        axes.set_ylabel(plain(f"{what}, %" if shares else what), parse_math=False)
         _legend(axes)
     return made[0]
 
@@ -98,7 +99,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], *, what: str, a
             axes.plot([low, high], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")
             axes.plot([mean], [place], "o", color=color, markersize=5)
         _names(axes, [name for name, *_ in rows])
-        axes.set_xlabel(what)
+        axes.set_xlabel(plain(what), parse_math=False)
     return made[0]
 
 
@@ -147,7 +148,7 @@ def swatch(number: int) -> Markup:
 
 
 def _names(axes: Axes, names: Sequence[str]) -> None:
-    shown = [name if len(name) <= 24 else f"{name[:23]}…" for name in names]
+    shown = [name if len(name) <= 24 else f"{name[:23]}…" for name in map(plain, names)]
     axes.set_yticks(range(len(names)), shown, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)
     axes.grid(visible=False, axis="y")
@@ -227,8 +228,6 @@ def inline(svg: str, alt: str, width: int) -> Markup:
         svg = svg.replace(paint(name), f"var(--{name})")
     used = set(re.findall(r'(?:href="|url\()#([^")]*)', svg))
     svg = re.sub(r' id="([^"]*)"', lambda found: found[0] if found[1] in used else "", svg)
-    mark = hashlib.sha256(f"{alt}{svg}".encode("utf-8", "replace")).hexdigest()[:8]
-    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{mark}-", svg)
     box = re.search(r'viewBox="[^"]*"', svg)
     shown = tag("svg", role="img", aria_label=alt, style=f"--width: {width}px").removesuffix("></svg>")
     return Markup(re.sub(r"<svg[^>]*>", lambda _: f"{shown} {box[0] if box else ''}>", svg, count=1))

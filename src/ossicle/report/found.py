@@ -72,9 +72,13 @@ class Found:
         return place if (place / "model.safetensors").exists() else None
 
     @property
-    def variant(self) -> str:
-        """Which variant of its table a run is: the folders between the two."""
-        return "" if self.kind != "run" else self.folder.parent.name
+    def variants(self) -> dict[str, list[Found]]:
+        """The runs of a table by the folder between it and them; "" where there is none."""
+        made: dict[str, list[Found]] = {}
+        for run in self.runs:
+            between = run.folder.parent
+            made.setdefault("" if between == self.folder else between.name, []).append(run)
+        return made
 
 
 def look(folder: str | Path) -> list[Found]:

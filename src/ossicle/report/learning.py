@@ -27,18 +27,26 @@ def learning(arms: Mapping[str, Sequence[Found]]) -> Markup | None:
     if not runs:
         return None
     epochs = max(max(run.epochs, int(run.rows[-1].get("epoch", 0))) for run in runs)
-    found = []
-    for what, columns in _panels(runs).items():
-        drawn = _of_one(runs[0], columns) if len(runs) == 1 else _of_many(arms, columns)
-        shares = any(_is_share(name) for name in columns)
-        classes = len(runs[0].get("data.classes", [])) if what == "accuracy" else 0
-        alt = f"{what} by epoch: {_told(drawn, shares)}"
-        chance = 1 / classes if classes > 1 else None
-        found.append(figure(figures.curves(drawn, what=what, alt=alt, epochs=epochs, shares=shares, chance=chance)))
+    found = [_panel(what, columns, arms, runs, epochs) for what, columns in _panels(runs).items()]
     if rates := [line for number, name in enumerate(arms) if (line := _rate(arms[name], name, number))]:
         alt = f"learning rate by epoch, at most {max(max(line.y) for line in rates):g}"
         found.append(figure(figures.curves(rates, what="learning rate", alt=alt, epochs=epochs)))
     return grid(found)
+
+
+def _panel(
+    what: str, columns: list[str], arms: Mapping[str, Sequence[Found]], runs: Sequence[Found], epochs: int
+) -> Markup:
+    """One measure's curves. Of several runs one column is drawn, validation's if there is one."""
+    if len(runs) > 1:
+        columns = [next((name for name in columns if name.startswith("valid")), columns[0])]
+    drawn = _of_one(runs[0], columns) if len(runs) == 1 else _of_many(arms, columns[0])
+    shares = any("accuracy" in name or name.endswith("mAP") for name in columns)
+    classes = len(runs[0].get("data.classes", [])) if what == "accuracy" else 0
+    chance = 1 / classes if classes > 1 else None
+    shown = f"validation {what}" if all(name.startswith("valid_") for name in columns) else what
+    alt = f"{shown} by epoch: {_told(drawn, shares)}"
+    return figure(figures.curves(drawn, what=shown, alt=alt, epochs=epochs, shares=shares, chance=chance))
 
 
 def _panels(runs: Sequence[Found]) -> dict[str, list[str]]:
@@ -56,7 +64,7 @@ def _panels(runs: Sequence[Found]) -> dict[str, list[str]]:
         elif "accuracy" in name:
             panels.setdefault("accuracy", []).append(name)
         elif not name.endswith("mAP"):
-            panels.setdefault(name.replace("_", " "), []).append(name)
+            panels.setdefault(name.removeprefix("valid_").replace("_", " "), []).append(name)
         elif not single:
             panels.setdefault("mean AP", []).append(name)
     return panels
@@ -64,10 +72,6 @@ def _panels(runs: Sequence[Found]) -> dict[str, list[str]]:
 
 def _curve(name: str, value: Any) -> bool:
     return name not in SKIPPED and isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _is_share(name: str) -> bool:
-    return "accuracy" in name or name.endswith("mAP")
 
 
 def _points(run: Found, column: str) -> dict[float, float]:
@@ -83,9 +87,7 @@ def _of_one(run: Found, columns: Sequence[str]) -> list[Line]:
     return lines
 
 
-def _of_many(arms: Mapping[str, Sequence[Found]], columns: Sequence[str]) -> list[Line]:
-    """Of several columns the validation's, since lines of two kinds could not be told apart."""
-    column = next((name for name in columns if name.startswith("valid")), columns[0])
+def _of_many(arms: Mapping[str, Sequence[Found]], column: str) -> list[Line]:
     faint, strong = [], []
     for number, (name, runs) in enumerate(arms.items()):
         color = figures.series_color(number)

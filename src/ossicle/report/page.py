@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import html
+import itertools
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,12 +17,14 @@ class Markup(str):
     """HTML that stands as it is."""
 
 
+def plain(value: Any) -> str:
+    """Anything as text that can be shown: controls, turns of direction and broken UTF-8 as `\\n`, `\\u202e`."""
+    return "".join(c if c.isprintable() or c == "\u00a0" else c.encode("unicode_escape").decode() for c in str(value))
+
+
 def text(value: Any) -> Markup:
-    """Anything as text: markup escaped; controls, turns of direction and broken UTF-8 written as `\\n`, `\\u202e`."""
-    if isinstance(value, Markup):
-        return value
-    shown = (c if c.isprintable() or c == "\u00a0" else c.encode("unicode_escape").decode() for c in str(value))
-    return Markup(html.escape("".join(shown)))
+    """Anything as text, escaped; Markup as it is."""
+    return value if isinstance(value, Markup) else Markup(html.escape(plain(value)))
 
 
 def tag(name: str, /, *inside: Any, **attributes: Any) -> Markup:
@@ -96,7 +100,18 @@ def document(title: str, *inside: Any) -> str:
         tag("title", title),
         tag("style", Markup(STYLE.read_text(encoding="utf-8"))),
     )
-    return "<!DOCTYPE html>\n" + tag("html", tag("head", *head), tag("body", tag("main", *inside)), lang="en") + "\n"
+    whole = tag("html", tag("head", *head), tag("body", tag("main", *inside)), lang="en")
+    return f"<!DOCTYPE html>\n{_numbered(whole)}\n"
+
+
+def _numbered(whole: str) -> str:
+    """The page with the ids within each figure made that figure's own: alike figures name their parts alike."""
+    number = itertools.count(1)
+
+    def own(found: re.Match[str]) -> str:
+        return re.sub(r'( id="|href="#|url\(#)', rf"\g<1>f{next(number)}-", found[0])
+
+    return re.sub(r"<svg .*?</svg>", own, whole, flags=re.DOTALL)
 
 
 def percent(share: float | None, digits: int = 1) -> str | None:
@@ -115,11 +130,11 @@ def quantity(value: float | None, unit: str = "") -> str | None:
 
 
 def duration(seconds: float | None) -> str | None:
-    """Seconds as people say them: `1.3 ms`, `41 s`, `12 min 5 s`, `3 h 20 min`."""
+    """Seconds as people say them: `13 µs`, `1.3 ms`, `41 s`, `12 min 5 s`, `3 h 20 min`."""
     if seconds is None:
         return None
     if seconds < 1:
-        return f"{1000 * seconds:.3g}\u00a0ms"
+        return f"{1e6 * seconds:.3g}\u00a0µs" if seconds < 1e-3 else f"{1000 * seconds:.3g}\u00a0ms"
     if seconds < 60:
         return f"{seconds:.3g}\u00a0s"
     whole = round(seconds)
@@ -132,6 +147,7 @@ def attempt(make: Callable[[], Any]) -> tuple[Any, str | None]:
     """What is made, or None and a sentence on why not: recordings move, and disks come and go."""
     try:
         return make(), None
-    except (ValueError, OSError, RuntimeError, ImportError, KeyError) as error:
-        sentence = f"{type(error).__name__}: {error}" if isinstance(error, KeyError) else str(error)
-        return None, sentence.rstrip(".")
+    except (ValueError, OSError, RuntimeError, ImportError) as error:
+        return None, str(error).rstrip(".")
+    except (KeyError, TypeError, AttributeError, IndexError) as error:
+        return None, f"something in it is not as expected ({type(error).__name__}: {error})"

@@ -13,12 +13,12 @@ MATRIX = 60
 PAIRS = 12
 
 STAMPS = {
-    "none": ("note", "no pretraining", "its weights began at random"),
+    "none": ("told", "no pretraining", "its weights began at random"),
     "inductive": ("good", "inductive", "pretraining heard no clip of the test fold"),
     "transductive": ("warn", "transductive", "pretraining heard test clips, without their labels"),
     "unknown": ("warn", "unknown pretraining", "nothing tells what it heard"),
 }
-_SIGNS = {"good": "✓", "warn": "!", "note": "·"}
+_SIGNS = {"good": "✓", "warn": "!", "told": "·"}
 
 
 def stamps(runs: Sequence[Found]) -> Markup:
@@ -56,12 +56,12 @@ def _openings(runs: Sequence[Found]) -> Iterable[tuple[str, str, str]]:
     most = max(opened, default=0)
     name = f"test opened {('', 'once', 'twice')[most] if most < 3 else f'{most} times'}"
     if most == 1:
-        yield "good", name, "no setting can have been chosen on it"
+        yield "good", name, "by this run" if len(runs) == 1 else f"by each of {len([n for n in opened if n])} runs"
     elif most > 1:
         yield "warn", name, "a setting chosen in between would be chosen on the test"
     if 0 in opened and any(run.done for run in runs):
         which = "" if most == 0 else f" in {opened.count(0)} of {len(runs)} runs"
-        yield "note", f"no test{which}", "the numbers here are training's and validation's"
+        yield "told", f"no test{which}", "the numbers here are training's and validation's"
 
 
 def _bad(runs: Sequence[Found]) -> Iterable[tuple[str, str, str]]:
@@ -79,9 +79,12 @@ def _changes(runs: Sequence[Found]) -> Iterable[tuple[str, str, str]]:
 
 
 def _thin(runs: Sequence[Found]) -> Iterable[tuple[str, str, str]]:
-    for key, sentence in (("thin", "their test clips come from one recording"), ("absent", "they have no test clips")):
+    for key, state, why in (
+        ("thin", "thin", "test clips of one recording only"),
+        ("absent", "untested", "no test clips"),
+    ):
         if names := sorted({name for run in runs for name in run.get(f"evaluation.{key}", [])}):
-            yield "note", f"{len(names)} class{'es' * (len(names) > 1)} untold", f"{sentence}: {', '.join(names)}"
+            yield "told", f"{len(names)} class{'es' * (len(names) > 1)} {state}", f"{why}: {', '.join(names)}"
 
 
 def headline(run: Found) -> dict[str, Any]:
@@ -177,10 +180,10 @@ def _count(count: int, whole: int, *, right: bool) -> Markup:
 def _mixed_up(counts: Sequence[Sequence[int]], names: Sequence[str]) -> Markup | None:
     wrong = [(n, names[i], names[j]) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j]
     most = sorted(wrong, key=lambda each: -each[0])[:PAIRS]
-    rows = [(truth, "taken for", answer, f"{n} ×") for n, truth, answer in most]
+    rows = [(truth, answer, n) for n, truth, answer in most]
     if not rows:
         return tag("p", "No clip was taken for another class.", class_="note")
-    return folded("Mixed up most often", table(("truth", "", "answer", "clips"), rows, label="Mixed up most often"))
+    return folded("Mixed up most often", table(("truth", "taken for", "clips"), rows, label="Mixed up most often"))
 
 
 def classes(test: dict[str, Any]) -> Markup | None:
@@ -219,4 +222,9 @@ def details(values: dict[str, Any]) -> Markup | None:
     """Plain values by their dotted names."""
     from ossicle.plain import flat
 
-    return pairs({name: value if value not in ({}, []) else None for name, value in flat(values).items()})
+    whole = {name: ", ".join(map(str, value)) if _is_list(value) else value for name, value in values.items()}
+    return pairs({name: value if value not in ({}, [], "") else None for name, value in flat(whole).items()})
+
+
+def _is_list(value: Any) -> bool:
+    return isinstance(value, list) and not any(isinstance(each, dict | list) for each in value)

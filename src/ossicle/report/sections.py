@@ -17,7 +17,10 @@ from ossicle.report.toml import toml
 
 def section(found: Found, number: int) -> Markup:
     """The section of one folder."""
-    made = {"run": run, "table": fold_table, "bundle": bundle, "model": bare_model}[found.kind](found)
+    show = {"run": run, "table": fold_table, "bundle": bundle, "model": bare_model}[found.kind]
+    made, sentence = attempt(lambda: show(found))
+    if made is None:
+        made = [tag("h2", title(found)), tag("p", f"This folder cannot be shown: {sentence}.", class_="problems")]
     return tag("section", *made, id=f"part-{number}")
 
 
@@ -77,7 +80,7 @@ def fold_table(found: Found) -> list[Markup | None]:
     answers = [answer for one in best.runs for answer in one.answers]
     whose = next((one for one in best.runs if one.model), None)
     return [
-        *head(found, {arms.shown(arm.name): arm.score for arm in every[:5]}, found.runs),
+        *head(found, {arm.title: arm.score for arm in every[:5]}, found.runs),
         part("Fold by fold", arms.fold_table(every), arms.fold_figures(every)),
         part("While they learned", learning({arm.name: arm.runs for arm in every})),
         part("Who was taken for whom", scores.confusion(pooled), note=f"{together} taken together."),
@@ -165,9 +168,10 @@ def told(found: Found, runs: Sequence[Found]) -> list[Markup | None]:
         "temperature": None if temperature is None else f"{temperature:.3f}",
         "began from": first.get("recipe.start"),
     }
-    parts = {name: first.get(name) for name in ("recipe", "data", "environment")}
+    parts = {name: first.get(name) for name in ("data", "environment")}
+    recipes = {name: each[0].get("recipe") for name, each in (found.variants or {"": [first]}).items()}
     return [
         pairs(facts),
-        folded("Recipe", lines(toml(parts["recipe"]))) if parts["recipe"] else None,
+        *(folded(f"Recipe {name}".rstrip(), lines(toml(each))) for name, each in recipes.items() if each),
         *(folded(name.title(), scores.details(parts[name])) for name in ("data", "environment") if parts[name]),
     ]
