@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shlex
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -192,10 +192,10 @@ def report(
     *folders: Path,
     out: Annotated[Path, option("The page to write.", "--out", "-o")] = Path("report.html"),
 ) -> int:
-    """Run folders -> one HTML page with curves, confusion, sounds and sizes; it needs no network."""
+    """Folders of runs, tables and bundles -> one HTML page; it needs no network."""
     from ossicle.report import report as write
 
-    write(_runs(folders), out)
+    write(folders, out)
     _close(out, next=f"open {_shown(out)} in a browser")
     return 0
 
@@ -215,21 +215,6 @@ def demo(
     print(story)
     _close(out, next=f"open {_shown(out / 'report.html')} in a browser")
     return 0
-
-
-def _runs(folders: Iterable[Path]) -> list[Path]:
-    """The runs in these folders: themselves, or those of a table's cells below them."""
-    from ossicle.run import RunError, is_run
-
-    found = []
-    for folder in folders:
-        runs = [folder] if is_run(folder) else sorted(path.parent for path in folder.glob("**/recipe.json"))
-        if not runs:
-            raise RunError(f"{folder} is no run and holds none; give the folders that train or run wrote")
-        found += runs
-    if not found:
-        raise UsageError("a report needs at least one run: ossicle report runs/rec -o report.html")
-    return found
 
 
 def _shown(path: Path) -> str:

@@ -1,0 +1,102 @@
+"""Which way imports point, what the device needs, and how soon help is there."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ossicle
+
+SOURCE = Path(ossicle.__file__).parent
+# From top to bottom. A module may import what stands in a row below its own; a folder may import within itself.
+LEVELS = """
+    cli
+    learn
+    field folds demo
+    train report
+    assemble evaluate ship
+    objectives machine predict deploy size
+    material model run plan
+    answers datasets checkpoint lock stops
+    data views durable show
+    audio draw recipe schedules plain measures intervals encoders frontends optimizers options words
+"""
+LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
+HEAVY = ("torch", "sklearn", "matplotlib", "onnx", "onnxscript", "safetensors")
+BLOCKED = f"import sys; sys.modules.update(dict.fromkeys({HEAVY!r}))"
+
+
+def imports(path):
+    """The modules of ossicle that a file imports anywhere in it, as their first name below the package."""
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            modules = [name.name for name in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: imports are absolute"
+            modules = [f"{node.module}.{name.name}" for name in node.names]
+        else:
+            continue
+        yield from {parts[1] for parts in (m.split(".") for m in modules) if parts[0] == "ossicle" and parts[1:]}
+
+
+@pytest.mark.parametrize("path", sorted(SOURCE.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCE)))
+def test_imports_point_down(path):
+    name = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+    if name in ("__init__", "__main__"):
+        return
+    assert name in LEVEL, f"{name} has no level yet: give it a row in {Path(__file__).name}"
+    up = {other for other in imports(path) if other in LEVEL and other != name and LEVEL[other] >= LEVEL[name]}
+    assert not up, f"{name} imports {', '.join(sorted(up))}, which do not stand below it"
+
+
+def test_every_level_is_of_a_module_that_is_there():
+    there = {path.name.removesuffix(".py") for path in SOURCE.iterdir()}
+    assert set(LEVEL) - there <= {"field"}
+
+
+def python(code, *arguments, **options):
+    return subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, **options)
+
+
+def test_importing_ossicle_loads_nothing_heavy():
+    done = python("import ossicle, sys; print([m for m in ('numpy', 'torch', 'onnxruntime') if m in sys.modules])")
+    assert done.stdout.strip() == "[]", done.stderr
+
+
+@pytest.mark.parametrize("name", ossicle.__all__)
+def test_public_names_are_there(name):
+    assert getattr(ossicle, name) is getattr(ossicle, name)
+    assert name in dir(ossicle)
+
+
+def test_a_name_that_is_not_there_says_what_is():
+    with pytest.raises(AttributeError, match=r"no attribute 'lode'.*load"):
+        ossicle.lode  # noqa: B018
+
+
+def test_help_works_without_torch():
+    done = python(f"{BLOCKED}; from ossicle.cli import main; sys.exit(main(['--help']))")
+    assert done.returncode == 0, done.stderr
+    assert "pretrain" in done.stdout
+
+
+def test_help_is_quick():
+    """Processor time, the best of three: how busy the machine is does not count."""
+    code = "import time; from ossicle.cli import main; main(['--help']); print(time.process_time())"
+    assert min(float(python(code).stdout.split()[-1]) for _ in range(3)) < 0.3
+
+
+@pytest.mark.parametrize(
+    "module", ["audio", "deploy.bundle", "deploy.listen", "deploy.stream", "deploy.events", "recipe"]
+)
+def test_the_device_needs_no_torch(module):
+    done = python(f"{BLOCKED}; import ossicle.{module}")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_missing_extra_is_named(tmp_path):
+    done = python(f"{BLOCKED}; from ossicle.cli import main; sys.exit(main(['evaluate', '.']))", cwd=tmp_path)
+    assert done.returncode == 2
+    assert 'pip install "ossicle[train]"' in done.stderr
