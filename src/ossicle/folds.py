@@ -16,7 +16,8 @@ from ossicle.data.cache import Cache
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
 from ossicle.material import FOLDS, Tell, quiet
-from ossicle.recipe import Recipe
+from ossicle.model import Classifier
+from ossicle.recipe import Recipe, from_dict
 from ossicle.train import fit
 
 
@@ -61,7 +62,8 @@ def run(
     cache: Cache | None = None,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
-    """Runs what is missing of a recipe's table, opens each cell's test fold once, and writes OUT/table.json.
+    """Runs what is missing of a recipe's table and writes OUT/table.json. Each classifier's test fold is opened, once;
+    a pretraining's is left for `evaluate.final`, and has no row.
 
     `keep_models` False removes each cell's weights after its evaluation: a benchmark needs the numbers only.
     """
@@ -75,27 +77,23 @@ def run(
 
 
 def work(cell: Cell, *, keep_model: bool = True, cache: Cache | None = None, tell: Tell = quiet) -> dict[str, Any]:
-    """One cell: trained and evaluated, or read where that is done."""
+    """One cell: trained and, if it knows classes, evaluated; or read where that is done."""
     done = cell.folder / "evaluation.json"
-    if done.exists() and same_recipe(cell):
+    if done.exists() and from_dict(read_json(cell.folder / "recipe.json")) == cell.recipe:
         return read_json(done)
-    fit(cell.recipe, cell.folder, cache=cache, tell=tell)
+    result = fit(cell.recipe, cell.folder, cache=cache, tell=tell)
+    if result["kind"] != Classifier.kind:
+        return result
     result = evaluate.final(cell.folder, cache=cache)
     if not keep_model:
         shutil.rmtree(cell.folder / "model", ignore_errors=True)
     return result
 
 
-def same_recipe(cell: Cell) -> bool:
-    """Whether the run in the cell's folder followed the cell's recipe; if not, `fit` will say how they differ."""
-    from ossicle.recipe import from_dict
-
-    return from_dict(read_json(cell.folder / "recipe.json")) == cell.recipe
-
-
 def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
-    """Finished cells -> one row a variant: each fold's accuracy (seeds averaged), mean, sd (ddof 1), and the paired
-    difference to the first variant."""
+    """Finished cells -> one row a variant: each fold's accuracy (mAP for several labels; seeds averaged), mean, sd
+    (ddof 1), and the paired difference to the first variant.
+    """
     by_variant: dict[str, list[Cell]] = {}
     for cell in every:
         if (cell.folder / "evaluation.json").exists():
@@ -110,15 +108,18 @@ def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
 def _row(name: str, found: list[Cell]) -> dict[str, Any]:
     results = [read_json(cell.folder / "evaluation.json") for cell in found]
     folds = sorted({cell.fold for cell in found})
-    accuracy = [
-        float(np.mean([r["accuracy"] for r, c in zip(results, found, strict=True) if c.fold == fold])) for fold in folds
-    ]
+    measure = "accuracy" if "accuracy" in results[0] else "mAP"
+    by_fold: dict[int, list[float]] = {fold: [] for fold in folds}
+    for result, cell in zip(results, found, strict=True):
+        by_fold[cell.fold].append(result[measure])
+    scores = [float(np.mean(values)) for values in by_fold.values()]
     return {
         "variant": name,
         "folds": folds,
-        "accuracy": accuracy,
-        "mean": float(np.mean(accuracy)),
-        "sd": float(np.std(accuracy, ddof=1)) if len(accuracy) > 1 else None,
+        "measure": measure,
+        measure: scores,
+        "mean": float(np.mean(scores)),
+        "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
         "runs": len(found),
         "pretraining": sorted({r["pretraining"] for r in results}),
         "openings": max(r["openings"] for r in results),

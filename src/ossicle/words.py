@@ -86,8 +86,8 @@ def tabled(table: dict[str, Any]) -> str:
     lines = []
     for row in table["rows"]:
         spread = "" if row["sd"] is None else f" ± {percent(row['sd'])}"
-        folds = "  ".join(percent(value) for value in row["accuracy"])
+        folds = "  ".join(percent(value) for value in row[row["measure"]])
         stamps = ", ".join(row["pretraining"])
-        name = row["variant"] or "accuracy"
+        name = row["variant"] or row["measure"]
         lines.append(f"{name}  {percent(row['mean'])}{spread}  (folds {folds}; pretraining {stamps})")
     return "\n".join(lines)

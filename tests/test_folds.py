@@ -1,0 +1,99 @@
+"""Tables over variants, folds and seeds: what is run, what is not run again, and what the rows say."""
+
+import numpy as np
+import pytest
+import soundfile
+
+from ossicle import folds
+from ossicle.data.cache import Cache
+from ossicle.recipe import RecipeError, from_dict
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def sounds(tmp_path_factory):
+    """Two classes of six recordings each, in two folds."""
+    root = tmp_path_factory.mktemp("sounds")
+    chance, rows = np.random.default_rng(0), ["filename,fold,label,group"]
+    for number in range(12):
+        label = ("low", "high")[number % 2]
+        tone = np.sin(2 * np.pi * (300 if label == "low" else 2000) * np.arange(RATE // 2) / RATE)
+        soundfile.write(root / f"{number}.wav", 0.3 * tone + 0.05 * chance.standard_normal(len(tone)), RATE)
+        rows.append(f"{number}.wav,{number // 6 + 1},{label},{number}")
+    (root / "clips.csv").write_text("\n".join(rows) + "\n")
+    return root / "clips.csv"
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+def recipe_for(sounds, objective="supervised", **changes):
+    tree = {
+        "data": {"name": "csv", "path": str(sounds)},
+        "frontend": {"name": "logmel", "sample_rate": RATE, "seconds": 0.4, "n_fft": 256, "hop": 128, "mels": 16},
+        "encoder": {"name": "resnet", "depth": 18, "width": 4},
+        "objective": objective,
+        "stages": [{"epochs": 4, "lr": 1e-2}],
+        "batch": 3,
+        "precision": "fp32",
+    }
+    return from_dict(tree | changes)
+
+
+def test_cells_are_variants_by_folds_by_seeds(sounds, tmp_path):
+    recipe = recipe_for(sounds, variants=[{"name": "small", "encoder.width": 4}, {"name": "wide", "encoder.width": 8}])
+    cells = folds.cells(recipe, tmp_path, seeds=[0, 7])
+    assert [(c.variant, c.fold, c.seed) for c in cells] == [
+        (variant, fold, seed) for variant in ("small", "wide") for fold in (1, 2) for seed in (0, 7)
+    ]
+    assert len({c.folder for c in cells}) == 8
+    wide = next(c for c in cells if c.variant == "wide" and c.fold == 2 and c.seed == 7)
+    assert (wide.recipe.encoder.args["width"], wide.recipe.split.fold, wide.recipe.seed) == (8, 2, 7)
+    assert wide.folder == tmp_path / "wide" / "fold2-seed7"
+    assert not wide.recipe.variants
+    assert [c.folder.name for c in folds.cells(recipe_for(sounds), tmp_path)] == ["fold1", "fold2"]
+
+
+def test_a_table_is_run_once_and_says_what_its_cells_say(sounds, cache, tmp_path, monkeypatch):
+    recipe = recipe_for(sounds, variants=[{"name": "short", "stages.0.epochs": 1}, {"name": "long"}])
+    short = folds.cells(recipe, tmp_path)[0]
+    folds.work(short, cache=cache)
+    stamp = (short.folder / "log.jsonl").stat().st_mtime_ns
+    table = folds.run(recipe, tmp_path, cache=cache, keep_models=False)
+    assert (short.folder / "log.jsonl").stat().st_mtime_ns == stamp
+    assert (short.folder / "model").exists()
+    assert not (tmp_path / "long" / "fold1" / "model").exists()
+    rows = {row["variant"]: row for row in table["rows"]}
+    assert (rows["long"]["folds"], rows["long"]["runs"], rows["long"]["openings"]) == ([1, 2], 2, 1)
+    for row in rows.values():
+        assert row["mean"] == pytest.approx(np.mean(row["accuracy"]))
+        assert row["sd"] == pytest.approx(np.std(row["accuracy"], ddof=1))
+    gained = rows["long"]["against_first"]["recordings"]
+    assert gained["mean"] == pytest.approx(rows["long"]["mean"] - rows["short"]["mean"])
+    monkeypatch.setattr(folds, "fit", None)  # nothing is left to do
+    assert folds.run(recipe, tmp_path, cache=cache) == table
+
+
+def test_a_pretrainings_test_fold_is_not_opened(sounds, cache, tmp_path):
+    recipe = recipe_for(sounds, "npid", stages=[{"epochs": 1}])
+    assert folds.run(recipe, tmp_path, cache=cache) == {"rows": []}
+    assert (tmp_path / "fold2" / "model").exists()
+    assert not (tmp_path / "fold2" / "evaluation.json").exists()
+
+
+def test_each_fold_begins_from_its_own_pretraining(sounds, cache, tmp_path):
+    folds.run(recipe_for(sounds, "npid", stages=[{"epochs": 1}]), tmp_path / "pre", cache=cache)
+    recipe = recipe_for(sounds, stages=[{"epochs": 1}], start=str(tmp_path / "pre" / "fold{fold}"))
+    assert folds.run(recipe, tmp_path / "rec", cache=cache)["rows"][0]["pretraining"] == ["inductive"]
+    other = recipe_for(sounds, stages=[{"epochs": 1}], start=str(tmp_path / "pre" / "fold1"))
+    stamps = folds.run(other, tmp_path / "other", cache=cache)["rows"][0]["pretraining"]
+    assert stamps == ["inductive", "transductive"]
+
+
+def test_a_variant_that_overrides_nothing_known_is_refused(sounds, tmp_path):
+    recipe = recipe_for(sounds, variants=[{"name": "odd", "encodr.width": 4}])
+    with pytest.raises(RecipeError, match="nothing in the recipe is called"):
+        folds.cells(recipe, tmp_path)
