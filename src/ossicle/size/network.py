@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils._python_dispatch import TorchDispatchMode
+from torch.overrides import TorchFunctionMode
 
 from ossicle.model import Backbone, Classifier
 from ossicle.size import Row, Size, noise, time_calls
@@ -133,14 +133,14 @@ def _watch(model: nn.Module, layers: Mapping[str, nn.Module], example: Tensor) -
 # memory
 
 
-class _Alive(TorchDispatchMode):
+class _Alive(TorchFunctionMode):
     """Adds up the storages that are made and given back while it is on; `peak` is the most at once, in bytes."""
 
     def __init__(self, known: set[int]) -> None:
         super().__init__()
         self.known, self.alive, self.peak = known, 0, 0
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         made = func(*args, **(kwargs or {}))
         for tensor in made if isinstance(made, tuple | list) else (made,):
             if isinstance(tensor, Tensor):
