@@ -295,7 +295,7 @@ def test_several_labels_a_clip(sounds, cache, tmp_path):
     rows = table.splitlines()
     (tmp_path / "clips.csv").write_text("\n".join([rows[0], *(f"{sounds}/{row}" for row in rows[1:])]) + "\n")
     data = {"name": "csv", "path": str(tmp_path / "clips.csv")}
-    folder = trained(sounds, cache, tmp_path / "rec", data=data, stages=[{"epochs": 8, "lr": 1e-2}])
+    folder = trained(sounds, cache, tmp_path / "rec", data=data, stages=[{"epochs": 25, "lr": 1e-2}])
     result = evaluate.final(folder, cache=cache)
     assert list(result["classes"]) == ["high", "hum", "low"]
     assert result["mAP"] == 1.0

@@ -281,3 +281,13 @@ def test_the_order_of_an_epoch_is_a_permutation_in_even_batches(sounds, cache):
         assert max(map(len, rows)) <= batch
         assert max(map(len, rows)) - min(map(len, rows)) <= 1
         assert not np.array_equal(np.concatenate(rows), np.concatenate(loader.order(1)))
+
+
+def test_a_curve_reads_the_test_fold_and_is_counted(sounds, cache, tmp_path):
+    from ossicle import evaluate
+
+    recipe = recipe_for(sounds, "supervised", curve=True, stages=[{"epochs": 3, "lr": 1e-2}])
+    assert train.fit(recipe, tmp_path / "run", cache=cache)["openings"] == 3
+    final = evaluate.final(tmp_path / "run", cache=cache)
+    assert lasting(tmp_path / "run")[-1]["test_accuracy"] == final["accuracy"]
+    assert final["openings"] == 4

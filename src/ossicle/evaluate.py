@@ -197,7 +197,8 @@ def _interval(part: Manifest, found: Prediction) -> dict[str, Any]:
 
 def _record(run: Run, tag: str, part: Manifest, origin: dict[str, Any], found: dict[str, Prediction]) -> dict[str, Any]:
     place = run.folder / f"evaluation{tag}.json"
-    openings = read_json(place)["openings"] + 1 if place.exists() else 1
+    before = read_json(place) if place.exists() else (run.result or {}) if not tag else {}
+    openings = before.get("openings", 0) + 1
     scores = {name: _score(part, prediction) | _interval(part, prediction) for name, prediction in found.items()}
     first, *others = found
     bad = int((~found[first].valid).sum())

@@ -76,6 +76,8 @@ class Split:
 class Recipe:
     """Everything that decides what a run learns. `watch`: epochs between looks at the validation part (0: never).
 
+    `curve` looks at the test fold after every epoch, for a figure: nothing is chosen by it, and each look is counted.
+
     `start` is the run or model folder to begin from; `{fold}` in it is replaced by the test fold.
     `variants` are named overrides, `{ name = "wide", "encoder.width" = 128 }`; `expect` is the published number.
     """
@@ -98,6 +100,7 @@ class Recipe:
     clip_norm: float | None = None
     max_bad: float = 0.01
     watch: int = 1
+    curve: bool = False
     variants: tuple[Mapping[str, Any], ...] = ()
     expect: Mapping[str, Any] = field(default_factory=dict)
 

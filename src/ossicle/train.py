@@ -235,6 +235,8 @@ class Session:
         last = number + 1 == sum(each.epochs for each in self.recipe.stages)
         if self.recipe.watch and (last or (number + 1) % self.recipe.watch == 0):
             row |= self.watch()
+        if self.recipe.curve:
+            row |= evaluate.curve(self.model, self.source, self.material.source(self.material.parts.test))
         self.at.sums, self.at.epoch, self.at.step = {}, self.at.epoch + 1, 0
         self.run.log(row)
         self.tell("epoch", row)
@@ -256,6 +258,7 @@ class Session:
             "steps": self.at.steps,
             "clips": self.at.clips,
             "hours": self.material.seconds(parts.train) / 3600,
+            "openings": sum(stage.epochs for stage in self.recipe.stages) if self.recipe.curve else 0,
             "bad_files": len(self.material.prepared.bad),
             "pretraining": material.stamp(start, self.material.digests(parts.test)),
         }
