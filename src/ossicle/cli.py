@@ -154,7 +154,7 @@ def export(
 def listen(
     bundle: Path,
     /,
-    *sources: str,
+    *sources: Annotated[str, Parameter(allow_leading_hyphen=True, help="FILE, DIR or -.")],
     format: Annotated[Literal["json", "csv", "text"], option("How events are written.")] = "json",
     on: Annotated[float | None, option("The score from which an event begins.")] = None,
     off: Annotated[float | None, option("The score under which it ends [default: 0.7 of --on].")] = None,
@@ -171,6 +171,8 @@ def listen(
 
     if not sources:
         raise UsageError("nothing to listen to: give files, a folder, or - for raw samples from standard input")
+    if unknown := [source for source in sources if source.startswith("--") and not Path(source).exists()]:
+        raise UsageError(f"{unknown[0]} is no option of listen, and no file: ossicle listen --help")
     off = 0.7 * on if off is None and on is not None else off
     thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
     how: dict[str, Any] = {"format": format, "sample_rate": rate, "channels": channels, "encoding": encoding}

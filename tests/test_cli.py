@@ -1,0 +1,301 @@
+"""The command line: the whole way on a few tones, refusals as sentences, bad files, interruption."""
+
+import contextlib
+import io
+import json
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import soundfile
+
+from ossicle import cli, learn
+from ossicle.plan import pair, pretraining, recognizer
+from ossicle.recipe import RecipeError
+
+RATE = 8000
+SMALL = "--set encoder.width=4 --set frontend.mels=32 --precision fp32 --batch 8 --lr 0.003"
+HEARD = f"--rate {RATE} --seconds 0.4"
+
+
+def ossicle(command, folder):
+    """Runs a command line in this process and in a folder: (status, what it printed, what it told)."""
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        status = cli.main(command.split() if isinstance(command, str) else command)
+    return status, out.getvalue(), err.getvalue()
+
+
+def refused(command, folder):
+    """What a command that must be refused says."""
+    status, out, err = ossicle(command, folder)
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    return err
+
+
+def write_sounds(root):
+    """Two classes of eight recordings of half a second in two folds, and four recordings without a label."""
+    noise, rows = np.random.default_rng(0), ["filename,fold,label,group"]
+    for number in range(20):
+        label = ("low", "high")[number % 2] if number < 16 else "?"
+        tone = np.sin(2 * np.pi * (300, 2000)[number % 2] * (1 + 0.02 * number) * np.arange(RATE // 2) / RATE)
+        soundfile.write(root / f"{number}.wav", 0.3 * tone + 0.05 * noise.standard_normal(len(tone)), RATE)
+        rows.append(f"{number}.wav,{number // 2 % 2 + 1 if number < 16 else ''},{label},{number}")
+    (root / "clips.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder in which every verb was run once after the other; `said` holds what each printed."""
+    root = tmp_path_factory.mktemp("place")
+    write_sounds(root)
+    said = {}
+    for command in (
+        "data clips.csv",
+        f"pretrain clips.csv -o pre --fold 1 --epochs 2 {HEARD} {SMALL}",
+        f"train clips.csv --from pre -o rec --fold 1 --few 3 --epochs 6 {SMALL}",
+        "evaluate rec",
+        "export rec -o bundle",
+        "listen bundle . --on 0.4",
+        "report pre rec -o report.html",
+    ):
+        status, out, err = ossicle(command, root)
+        assert status == 0, (command, out, err)
+        said[command.split()[0]] = out, err
+    return root, said
+
+
+# -- the way ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("verb", "wrote", "after"),
+    [
+        ("data", None, "ossicle pretrain clips.csv -o runs/pre"),
+        ("pretrain", "pre", "ossicle train clips.csv --from pre -o runs/rec --fold 1"),
+        ("train", "rec", "ossicle evaluate rec"),
+        ("evaluate", "rec", "ossicle export rec -o bundle/"),
+        ("export", "bundle", "ossicle listen bundle FILE"),
+        ("report", "report.html", "open report.html in a browser"),
+    ],
+)
+def test_every_verb_names_what_it_wrote_and_what_comes_next(place, verb, wrote, after):
+    root, said = place
+    assert said[verb][0].rstrip().endswith(f"next  {after}")
+    if wrote:
+        assert f"wrote {wrote}" in said[verb][0]
+        assert (root / wrote).exists()
+
+
+def test_one_line_an_epoch_where_there_is_no_terminal(place):
+    lines = [line for line in place[1]["pretrain"][1].splitlines() if line.startswith("epoch")]
+    assert [line.split()[1] for line in lines] == ["1/2", "2/2"]
+
+
+def test_train_takes_the_encoder_and_labels_it_was_given(place):
+    recipe = json.loads((place[0] / "rec" / "recipe.json").read_text())
+    assert (recipe["encoder"]["width"], recipe["frontend"]["sample_rate"], recipe["split"]["few"]) == (4, RATE, 3)
+    assert json.loads((place[0] / "rec" / "data.json").read_text())["clips"]["train"] == 6
+    assert json.loads((place[0] / "rec" / "result.json").read_text())["pretraining"] == "inductive"
+
+
+def test_listen_writes_an_event_a_line(place):
+    events = [json.loads(line) for line in place[1]["listen"][0].splitlines()]
+    assert {event["label"] for event in events} <= {"low", "high"}
+    assert len({event["source"] for event in events}) == 20
+    assert f"{len(events)} events" in place[1]["listen"][1]
+
+
+def test_listen_hears_a_pipe(place, monkeypatch):
+    samples = (0.3 * np.sin(2 * np.pi * 300 * np.arange(RATE) / RATE) * 32767).astype("<i2").tobytes()
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(samples)))
+    status, out, _ = ossicle("listen bundle - --format csv --on 0.3", place[0])
+    assert status == 0
+    assert out.splitlines()[0] == "source,label,start,stop,score"
+    assert all(line.startswith("-,") for line in out.splitlines()[1:])
+
+
+def test_a_file_that_cannot_be_heard_costs_one_line_and_the_status(place):
+    status, out, err = ossicle("listen bundle nowhere.wav 0.wav --on 0.4", place[0])
+    assert status == 1
+    assert {json.loads(line)["source"] for line in out.splitlines()} == {"0.wav"}
+    assert json.loads(err.splitlines()[0])["path"] == "nowhere.wav"
+
+
+def test_a_finished_run_is_not_done_again(place):
+    before = (place[0] / "rec" / "log.jsonl").read_bytes()
+    status, out, err = ossicle(f"train clips.csv --from pre -o rec --fold 1 --few 3 --epochs 6 {SMALL}", place[0])
+    assert (status, "epoch" in err) == (0, False)
+    assert "wrote rec" in out
+    assert (place[0] / "rec" / "log.jsonl").read_bytes() == before
+
+
+def test_without_a_fold_one_is_held_out_to_calibrate_on(place):
+    status, out, _ = ossicle(f"train clips.csv --from pre -o all --epochs 1 {SMALL}", place[0])
+    assert status == 0
+    assert "valid_accuracy" in out
+    assert "next  ossicle export all -o bundle/" in out
+    assert json.loads((place[0] / "all" / "data.json").read_text())["clips"] == {"train": 8, "valid": 8, "test": 0}
+
+
+def test_an_encoder_is_evaluated_by_its_neighbors_and_a_probe(place):
+    status, out, _ = ossicle("evaluate pre", place[0])
+    assert status == 0
+    assert "kNN" in out
+    assert "linear probe" in out
+
+
+def test_folds_pair_each_with_its_own_pretraining_and_stamp_one_that_heard_the_test(place):
+    root = place[0]
+    status, out, err = ossicle(f"pretrain clips.csv -o pres --folds --epochs 1 {HEARD} {SMALL}", root)
+    assert status == 0, err
+    assert "--from pres -o runs/rec --folds" in out
+    status, out, err = ossicle(f"train clips.csv --from pres -o recs --folds --epochs 1 {SMALL}", root)
+    assert (status, "pretraining inductive" in out) == (0, True), (out, err)
+    for fold in (1, 2):
+        recipe = json.loads((root / "recs" / f"fold{fold}" / "recipe.json").read_text())
+        assert recipe["start"] == "pres/fold{fold}"
+        evaluation = json.loads((root / "recs" / f"fold{fold}" / "evaluation.json").read_text())
+        assert (evaluation["pretraining"], evaluation["openings"]) == ("inductive", 1)
+    assert "ossicle report recs" in out
+    status, out, _ = ossicle(f"train clips.csv --from pre -o mixed --folds --epochs 1 {SMALL}", root)
+    stamps = [json.loads((root / "mixed" / f"fold{n}" / "evaluation.json").read_text())["pretraining"] for n in (1, 2)]
+    assert (status, stamps) == (0, ["inductive", "transductive"])
+    assert "transductive" in out
+
+
+def test_a_recipe_is_followed_with_what_was_asked_for(place):
+    recipe = place[0] / "tones.toml"
+    recipe.write_text(
+        'data = { name = "csv", path = "clips.csv" }\nsplit = { fold = 2 }\nobjective = "supervised"\n'
+        'frontend = { name = "logmel", sample_rate = 8000, seconds = 0.4, mels = 32 }\n'
+        'encoder = { name = "resnet", width = 4 }\nstages = [{ epochs = 9 }]\nbatch = 8\n'
+    )
+    status, out, err = ossicle("run tones.toml --epochs 1 --seed 3 --set precision=fp32", place[0])
+    assert status == 0, err
+    assert "next  ossicle evaluate runs/tones" in out
+    followed = json.loads((place[0] / "runs" / "tones" / "recipe.json").read_text())
+    assert (followed["stages"][0]["epochs"], followed["seed"], followed["precision"]) == (1, 3, "fp32")
+
+
+# -- refusals ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("trian clips.csv", 'Did you mean "train"'),
+        ("train clips.csv", "out"),
+        ("train clips.csv -o new --epochs many", "epochs"),
+        ("train clips.csv -o new --fold 7", "no fold 7; known: 1, 2"),
+        ("train clips.csv -o new --fold 1 --valid later", "--valid later: wanted a fold's number, next or none"),
+        ("train clips.csv -o new --set encoder.widht=3 --fold 1", "Did you mean 'width'?"),
+        ("train clips.csv -o new --set nonsense", "--set nonsense: wanted KEY=VALUE"),
+        ("train clips.csv -o new --set stages.0.lr=fast --fold 1", "is the text 'fast'; wanted: a number"),
+        ("train clips.csv -o new --lr 0 --fold 1", "a learning rate is above zero"),
+        ("train clips.csv -o new --fold 1 --device cuda", "device cuda: no CUDA device is here"),
+        ("train clips.csv -o new --from nowhere", "nowhere holds no model"),
+        ("train clips.csv -o pre --fold 1", "pre is a finished run of something else"),
+        ("train clips.csv -o 0.wav --fold 1", "0.wav is a file, and a run is a folder"),
+        ("pretrain nowhere -o new", "nowhere is not there; give a folder"),
+        ("evaluate nowhere", "nowhere is no run"),
+        ("export nowhere -o new", "nowhere"),
+        ("export pre -o new", "pre is an encoder that knows no classes"),
+        ("listen bundle", "nothing to listen to"),
+        ("listen bundle 0.wav --formt text", "--formt is no option of listen"),
+        ("listen pre 0.wav", "bundle"),
+        ("listen bundle 0.wav --on 0.2 --off 0.3", "off"),
+        ("run nowhere.toml", "nowhere.toml cannot be read"),
+        ("report nowhere", "nowhere"),
+    ],
+)
+def test_refusals_are_sentences(place, command, sentence, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    assert sentence in refused(command, place[0])
+    assert not (place[0] / "new").exists()
+
+
+def test_a_recipe_with_an_unknown_key_names_the_nearest(place):
+    (place[0] / "odd.toml").write_text('batchsize = 3\nlr = "1e-3"\n')
+    assert "odd.toml: recipe has no key 'batchsize'" in refused("run odd.toml", place[0])
+
+
+def test_two_runs_do_not_share_a_folder(place):
+    root = place[0] / "busy"
+    shutil.copytree(place[0] / "rec", root)
+    (root / "result.json").unlink()
+    learner = json.loads((root / "recipe.json").read_text())
+    (root / "lock.json").write_text(json.dumps({"pid": 1, "host": "elsewhere", "began": "0", "since": "yesterday"}))
+    assert learner["split"]["fold"] == 1
+    said = refused(f"train clips.csv --from pre -o busy --fold 1 --few 3 --epochs 6 {SMALL}", place[0])
+    assert "busy is in use by process 1 on elsewhere" in said
+
+
+def test_a_bug_is_not_hidden(monkeypatch, tmp_path):
+    monkeypatch.setattr("ossicle.datasets.load", lambda source: {}["missing"])
+    with pytest.raises(KeyError):
+        ossicle("data .", tmp_path)
+
+
+# -- what goes wrong on the way ---------------------------------------------------------------------------------------
+
+
+def test_bad_files_are_listed_once_whatever_they_are_called(tmp_path):
+    write_sounds(tmp_path)
+    odd = tmp_path / 'a "quoted"\nname.wav'
+    odd.write_text("<!DOCTYPE html>")
+    command = f"pretrain . -o run --epochs 1 {HEARD} {SMALL}"
+    assert "1 of 21 files cannot be used" in refused(command, tmp_path)
+    listed = tmp_path / "run" / "bad_files.jsonl"
+    (row,) = [json.loads(line) for line in listed.read_text().splitlines()]
+    assert (row["path"].endswith(odd.name), row["stage"]) == (True, "open")
+    for _ in range(2):
+        status, out, err = ossicle(f"{command} --max-bad 0.1", tmp_path)
+        assert (status, "wrote run" in out) == (0, True), err
+        assert [json.loads(line) for line in listed.read_text().splitlines()] == [row]
+    assert err.count("bad file: ") == 1
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["bad_files"] == 1
+
+
+def test_ctrl_c_leaves_a_run_that_goes_on(place, monkeypatch):
+    class Impatient(learn.Show):
+        def hear_step(self, row):
+            if row["done"] == 2:
+                signal.raise_signal(signal.SIGINT)
+
+    command = f"pretrain clips.csv -o stopped --epochs 3 {HEARD} {SMALL}"
+    with monkeypatch.context() as patch:
+        patch.setattr(learn, "Show", Impatient)
+        status, out, err = ossicle(command, place[0])
+    assert (status, out) == (130, "")
+    assert f"goes on from here: ossicle {command}" in err
+    assert ossicle(command, place[0])[0] == 0
+    rows = [json.loads(line) for line in (place[0] / "stopped" / "log.jsonl").read_text().splitlines()]
+    assert [row["epoch"] for row in rows] == [1, 2, 3]
+
+
+# -- plans ------------------------------------------------------------------------------------------------------------
+
+
+def test_a_start_with_a_run_a_fold_asks_for_a_fold(tmp_path):
+    write_sounds(tmp_path)
+    for fold in (1, 2):
+        (tmp_path / "pre" / f"fold{fold}").mkdir(parents=True)
+        (tmp_path / "pre" / f"fold{fold}" / "recipe.json").write_text("{}")
+    assert pair(tmp_path / "pre") == str(tmp_path / "pre" / "fold{fold}")
+    with pytest.raises(RecipeError, match="say which with --fold"):
+        recognizer(tmp_path / "clips.csv", start=tmp_path / "pre")
+    with pytest.raises(RecipeError, match="not finished"):
+        recognizer(tmp_path / "clips.csv", start=tmp_path / "pre", fold=1)
+
+
+def test_plans_name_the_data_set(tmp_path):
+    write_sounds(tmp_path)
+    assert pretraining(tmp_path / "clips.csv").data.name == "csv"
+    assert pretraining(tmp_path).data.name == "folder"
+    assert pretraining(f"csv:{tmp_path / 'clips.csv'}").data.args == {"path": str(tmp_path / "clips.csv")}
+    assert recognizer(tmp_path / "clips.csv").split.valid == "next"
+    assert recognizer(tmp_path / "clips.csv", fold=1).split.valid is None
