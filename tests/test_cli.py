@@ -299,3 +299,35 @@ def test_plans_name_the_data_set(tmp_path):
     assert pretraining(f"csv:{tmp_path / 'clips.csv'}").data.args == {"path": str(tmp_path / "clips.csv")}
     assert recognizer(tmp_path / "clips.csv").split.valid == "next"
     assert recognizer(tmp_path / "clips.csv", fold=1).split.valid is None
+
+
+def test_the_window_and_rate_suit_the_recordings(tmp_path):
+    write_sounds(tmp_path)
+    heard = pretraining(tmp_path / "clips.csv").frontend.args
+    assert (heard["seconds"], heard["sample_rate"]) == (0.5, RATE)
+    asked = pretraining(tmp_path / "clips.csv", seconds=0.3).frontend.args
+    assert (asked["seconds"], asked["sample_rate"]) == (0.3, RATE)
+    soundfile.write(tmp_path / "long.wav", np.zeros(60 * 48_000), 48_000)
+    (tmp_path / "long.csv").write_text("filename,label\nlong.wav,?\n")
+    assert pretraining(tmp_path / "long.csv").frontend.args["seconds"] == 5.0
+    assert pretraining(tmp_path / "long.csv").frontend.args["sample_rate"] == 22_050
+
+
+def test_what_is_asked_for_beside_a_start_changes_the_front_end_that_it_has(place):
+    with contextlib.chdir(place[0]):
+        inherited = recognizer("clips.csv", start="pre", fold=1).frontend
+        shorter = recognizer("clips.csv", start="pre", fold=1, seconds=0.2).frontend
+    assert (inherited.args["mels"], inherited.args["seconds"]) == (32, 0.4)
+    assert shorter.args == {**inherited.args, "seconds": 0.2}
+
+
+def test_folders_of_folds_are_evaluated_run_by_run_and_unlabelled_sound_asks_for_labels(tmp_path):
+    write_sounds(tmp_path)
+    assert ossicle(f"pretrain clips.csv -o pres --folds --epochs 1 {SMALL}", tmp_path)[0] == 0
+    status, out, err = ossicle("evaluate pres", tmp_path)
+    assert (status, out.count("kNN")) == (0, 2), err
+    assert "next  ossicle train LABELLED --from pres" in out
+    status, out, err = ossicle(f"pretrain . -o deaf --segment 0.25 --epochs 1 {SMALL}", tmp_path)
+    assert status == 0, err
+    assert "next  ossicle train LABELLED --from deaf" in out
+    assert json.loads((tmp_path / "deaf" / "data.json").read_text())["clips"]["train"] == 40

@@ -51,6 +51,7 @@ def pretrain(
     folds: Folds = False,
     start: From = None,
     transductive: Annotated[bool, option("Hear the test fold too; results are stamped so.")] = False,
+    segment: Annotated[float | None, option("Cut the recordings of a folder into clips of so many seconds.")] = None,
     seconds: Seconds = None,
     rate: Rate = None,
     learning: Learning = USUAL,
@@ -59,11 +60,12 @@ def pretrain(
     from ossicle import plan
     from ossicle.learn import learn
 
-    recipe = plan.pretraining(source, **given(seconds=seconds, sample_rate=rate))
-    asked = given(start=start) | ({"split.transductive": True} if transductive else {})
+    named = plan.data(source, **given(segment=segment))
+    recipe = plan.pretraining(named, seconds=seconds, sample_rate=rate)
+    asked = given(**{"start": start, "split.transductive": transductive or None})
     print(learn(recipe.override(asked | learning.changes()), out, **learning.ways(), folds=folds))
     same = " --folds" if folds else "" if learning.fold is None else f" --fold {learning.fold}"
-    _close(out, next=f"ossicle train {shlex.quote(source)} --from {_shown(out)} -o runs/rec{same}")
+    _close(out, next=f"ossicle train {_labelled(source, out)} --from {_shown(out)} -o runs/rec{same}")
     return 0
 
 
@@ -87,7 +89,7 @@ def train(
     from ossicle import plan
     from ossicle.learn import learn
 
-    heard = given(seconds=seconds, sample_rate=rate)
+    heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate}
     recipe = plan.recognizer(source, start=start, fold=learning.fold, folds=folds, **heard)
     print(learn(recipe.override(given(**{"split.few": few}) | learning.changes()), out, **learning.ways(), folds=folds))
     after = "report" if folds else "export" if learning.fold is None else "evaluate"
@@ -113,24 +115,31 @@ def run(
     if len(followed.stages) > 1 and (learning.epochs or learning.lr):
         raise UsageError(f"{recipe} has {len(followed.stages)} stages: say which, with --set stages.0.epochs=3")
     out = out or Path("runs", recipe.stem)
-    several = folds or bool(seeds) or bool(followed.variants)
-    print(learn(followed.override(learning.changes()), out, **learning.ways(), folds=several, seeds=seeds))
-    _close(out, next=f"ossicle {'report' if several else 'evaluate'} {_shown(out)}")
+    asked, several = followed.override(learning.changes()), folds or bool(seeds) or bool(followed.variants)
+    print(learn(asked, out, **learning.ways(), folds=several, seeds=seeds))
+    after = "report" if several else "export" if asked.split.fold is None else "evaluate"
+    _close(out, next=f"ossicle {after} {_shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0
 
 
 @app.command
 def evaluate(folder: Path, source: str | None = None, /) -> int:
-    """Accuracy of a run on its test fold, or on other data: classes, confusion; kNN and linear probe of an encoder."""
+    """Accuracy of a run on its test fold, or on other data: classes, confusion; kNN and linear probe of an encoder.
+
+    Of a folder with one run a fold, each is evaluated.
+    """
     from ossicle import datasets, words
     from ossicle.evaluate import final
+    from ossicle.run import is_run
 
-    result = final(folder, None if source is None else datasets.load(source))
-    print(words.scored(result))
-    shown, known = _shown(folder), result["kind"] == "classifier"
-    _close(
-        folder, next=f"ossicle export {shown} -o bundle/" if known else f"ossicle train DATA --from {shown} -o runs/rec"
-    )
+    runs = [] if is_run(folder) else sorted(path.parent for path in folder.glob("fold*/recipe.json"))
+    manifest = None if source is None else datasets.load(source)
+    results = [final(one, manifest) for one in runs or [folder]]
+    print("\n".join(words.scored(result) for result in results))
+    after = f"train LABELLED --from {_shown(folder)} -o runs/rec"
+    if results[0]["kind"] == "classifier":
+        after = f"report {_shown(folder)}" if runs else f"export {_shown(folder)} -o bundle/"
+    _close(*(runs or [folder]), next=f"ossicle {after}")
     return 0
 
 
@@ -217,6 +226,14 @@ def demo(
     print(story)
     _close(out, next=f"open {_shown(out / 'report.html')} in a browser")
     return 0
+
+
+def _labelled(source: str, out: Path) -> str:
+    """The source of a pretraining, if it has labels to train on next; else a word in its place."""
+    from ossicle.durable import read_json
+
+    found = next((path for path in (out / "data.json", *out.glob("*/data.json")) if path.is_file()), None)
+    return shlex.quote(source) if found and read_json(found)["classes"] else "LABELLED"
 
 
 def _shown(path: Path) -> str:

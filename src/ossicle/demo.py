@@ -26,7 +26,6 @@ EVENTS = 12
 PAUSE = 0.5  # seconds of the stream between two events
 HUSH = 1e-3  # the level of the noise in the pauses
 SYNTHETIC = {"per_class": 40, "unlabelled": 200}
-SYNTHETIC_HEARD: dict[str, Any] = {"seconds": 2.0, "sample_rate": 16_000}
 SYNTHETIC_EPOCHS = 60
 # What tells these sounds apart is their course in time: no crop, no mask, and an encoder that keeps its order.
 SYNTHETIC_VIEWS = [Spec("roll"), Spec("noise", {"sigma": plan.NOISE})]
@@ -61,7 +60,7 @@ def _pretraining(out: Path, data: str | None) -> Recipe:
     made_up = Spec("synthetic", {"path": str(out / "sounds"), **SYNTHETIC})
     views = [Spec("random_resized_crop"), *SYNTHETIC_VIEWS]
     changes = {"views": views, "encoder": SYNTHETIC_ENCODER, "stages.0.epochs": SYNTHETIC_EPOCHS}
-    return plan.pretraining(made_up, **SYNTHETIC_HEARD).override({"split.fold": FOLD, **changes})
+    return plan.pretraining(made_up).override({"split.fold": FOLD, **changes})
 
 
 def _recognizer(pretraining: Recipe, start: Path | None) -> Recipe:

@@ -82,7 +82,8 @@ def gather(
     purpose: Literal["train", "pretrain"] = "train" if supervised else "pretrain"
     problems = look_over(manifest, purpose=purpose, fold=split.fold, valid=split.valid, batch=recipe.batch)
     for problem in problems:
-        tell("note", {"note": str(problem)})
+        if problem.severity != "refuse":
+            tell("note", {"note": str(problem)})
     refuse(problems)
     parts = divide(manifest, recipe, supervised=supervised)
     if len(parts.train) < 2:

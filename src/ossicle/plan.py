@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
+from statistics import mode
 from typing import Any
 
-from ossicle.datasets import recognize
+from ossicle import audio
+from ossicle.data.manifest import Manifest
+from ossicle.datasets import DATASETS, recognize
 from ossicle.recipe import Recipe, RecipeError, Spec, Stage
 
-SECONDS = 5.0
-SAMPLE_RATE = 22_050
+SECONDS = 5.0  # of the window, at most
+SAMPLE_RATE = 22_050  # at most
+SHORTEST = 0.1
+LOOKED_AT = 200  # clips whose headers tell how long they are and how often they were sampled
 HOP = 512
 MELS = 64
 DEPTH = 18
@@ -29,26 +35,45 @@ LR = 1e-3
 BATCH = 16
 
 
-def data(source: str | Path | Spec) -> Spec:
+def data(source: str | Path | Spec, **options: Any) -> Spec:
     """The source as a recipe names it, if it is not named already. IntakeError where there is nothing to read."""
     if isinstance(source, Spec):
         return source
     kind, path = recognize(source)
-    return Spec(kind, {"path": path})
+    return Spec(kind, {"path": path, **options})
 
 
-def frontend(*, seconds: float = SECONDS, sample_rate: int = SAMPLE_RATE) -> Spec:
-    """Log-mel energies of a window of so many seconds."""
+def frontend(source: Spec, *, seconds: float | None = None, sample_rate: int | None = None) -> Spec:
+    """Log-mel energies, of a window and at a rate that suit the recordings where they are not given."""
+    if seconds is None or sample_rate is None:
+        usual = suited(source.build(DATASETS))
+        seconds, sample_rate = seconds or usual[0], sample_rate or usual[1]
     return Spec("logmel", {"sample_rate": sample_rate, "seconds": seconds, "hop": HOP, "mels": MELS})
 
 
-def pretraining(source: str | Path | Spec, *, seconds: float = SECONDS, sample_rate: int = SAMPLE_RATE) -> Recipe:
+def suited(manifest: Manifest) -> tuple[float, int]:
+    """(seconds, sample rate) for these clips: as long as nine in ten of them, at the commonest rate, within limits."""
+    lengths, rates = [], []
+    for clip in manifest.clips[:: max(1, len(manifest) // LOOKED_AT)]:
+        with suppress(audio.AudioError):
+            info = audio.probe(clip.path)
+            lengths.append((info.seconds if clip.stop is None else clip.stop) - clip.start)
+            rates.append(info.sample_rate)
+    if not lengths:
+        return SECONDS, SAMPLE_RATE
+    long = sorted(lengths)[int(0.9 * (len(lengths) - 1))]
+    return min(SECONDS, max(SHORTEST, round(long, 2))), min(SAMPLE_RATE, mode(rates))
+
+
+def pretraining(source: str | Path | Spec, *, seconds: float | None = None, sample_rate: int | None = None) -> Recipe:
     """Instance discrimination (NPID) on log-mel images of pieces of the window, labels unused."""
-    piece = Spec("crop", {"seconds": round(CROP * seconds, 3)})
+    named = data(source)
+    heard = frontend(named, seconds=seconds, sample_rate=sample_rate)
+    piece = Spec("crop", {"seconds": round(CROP * heard.args["seconds"], 3)})
     return Recipe(
         name="pretrain",
-        data=data(source),
-        frontend=frontend(seconds=seconds, sample_rate=sample_rate),
+        data=named,
+        frontend=heard,
         encoder=Spec("resnet", {"depth": DEPTH}),
         objective=Spec("npid", {"temperature": TEMPERATURE, "momentum": MOMENTUM}),
         views=(piece, Spec("random_resized_crop"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
@@ -64,8 +89,8 @@ def recognizer(
     start: str | Path | None = None,
     fold: int | None = None,
     folds: bool = False,
-    seconds: float = SECONDS,
-    sample_rate: int = SAMPLE_RATE,
+    seconds: float | None = None,
+    sample_rate: int | None = None,
 ) -> Recipe:
     """A classifier, from scratch or from an earlier run, whose front end and encoder it then takes over.
 
@@ -75,12 +100,19 @@ def recognizer(
     begun = None if start is None else pair(start)
     if begun and "{fold}" in begun and fold is None and not folds:
         raise RecipeError(f"{start} holds one pretraining a fold: say which with --fold, or train all with --folds")
-    heard = frontend(seconds=seconds, sample_rate=sample_rate)
-    learned: dict[str, Any] = {"frontend": heard, "encoder": Spec("resnet", {"depth": DEPTH})}
+    named = data(source)
+    if begun is None:
+        heard = frontend(named, seconds=seconds, sample_rate=sample_rate)
+        built: dict[str, Any] = {"frontend": heard, "encoder": Spec("resnet", {"depth": DEPTH})}
+    else:
+        built = inherited(begun, fold)
+        asked = {"seconds": seconds, "sample_rate": sample_rate}
+        changed = {name: value for name, value in asked.items() if value is not None}
+        built["frontend"] = Spec(built["frontend"].name, {**built["frontend"].args, **changed})
     recipe = Recipe(
         name="train",
-        data=data(source),
-        **(learned if begun is None else inherited(begun, fold)),
+        data=named,
+        **built,
         objective=Spec("supervised"),
         views=(Spec("roll"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
         stages=(Stage(EPOCHS_FROM_PRETRAINING if begun else EPOCHS_FROM_SCRATCH, LR),),

@@ -82,12 +82,15 @@ def _nth(number: int) -> str:
 
 
 def tabled(table: dict[str, Any]) -> str:
-    """A table of folds: a line a variant, its mean, deviation and folds."""
+    """A table of folds: a line a variant, its mean, deviation and folds, and how it compares with the first."""
+    if not table["rows"]:
+        return "encoders, which know no classes yet"
     lines = []
     for row in table["rows"]:
         spread = "" if row["sd"] is None else f" ± {percent(row['sd'])}"
         folds = "  ".join(percent(value) for value in row[row["measure"]])
         stamps = ", ".join(row["pretraining"])
-        name = row["variant"] or row["measure"]
+        name = f"{row['variant']} {row['measure']}".strip()
         lines.append(f"{name}  {percent(row['mean'])}{spread}  (folds {folds}; pretraining {stamps})")
+        lines += [f"  {found['sentence']}" for found in row.get("against_first", {}).values() if found]
     return "\n".join(lines)
