@@ -50,16 +50,20 @@ class Show:
         else:
             self.progress.console.print(text, markup=False, highlight=False, soft_wrap=True)
 
+    def once(self, text: str) -> None:
+        """A line that several runs may have to say, said by the first of them."""
+        if text not in self.told:
+            self.told.add(text)
+            self.say(text)
+
     # one method a kind of news
 
     def hear_shape(self, row: dict[str, Any]) -> None:
         shapes = (f"{name} {' x '.join(map(str, size[1:]))}" for name, size in row.items() if name != "stage")
-        self.say("hears " + " -> ".join(shapes))
+        self.once("hears " + " -> ".join(shapes))
 
     def hear_note(self, row: dict[str, Any]) -> None:
-        if row["note"] not in self.told:
-            self.told.add(row["note"])
-            self.say(f"note: {row['note']}")
+        self.once(f"note: {row['note']}")
 
     def hear_bad(self, row: dict[str, Any]) -> None:
         from ossicle.audio import shown
@@ -95,6 +99,8 @@ class Show:
         if name not in self.tasks:
             self.tasks[name] = self.progress.add_task(name, total=row["total"], news="")
         self.progress.update(self.tasks[name], completed=row["done"], total=row["total"])
+        if row["done"] == row["total"]:
+            self.progress.remove_task(self.tasks.pop(name))
 
 
 def _bar() -> Progress:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-UNTOLD = frozenset({"stage", "epoch", "steps", "lr", "seconds", "waited"})
+TOLD = ("loss", "accuracy", "valid_accuracy", "valid_knn_accuracy", "valid_mAP", "valid_knn_mAP")
 STAMPS = {
     "transductive": "pretraining is transductive: it heard clips of the test fold",
     "unknown": "nothing tells what pretraining heard",
@@ -22,8 +22,11 @@ def epoch_line(row: dict[str, Any], epochs: int) -> str:
 
 
 def news(row: dict[str, Any]) -> str:
-    """What an epoch's row says of learning: losses as they are, shares in percent."""
-    return "  ".join(f"{name} {_value(name, value)}" for name, value in row.items() if name not in UNTOLD)
+    """The loss of an epoch's row and how many clips were told rightly (mAP where clips have several labels)."""
+    known = [name for name in TOLD if row.get(name) is not None]
+    if "valid_accuracy" in known or "valid_knn_accuracy" in known:
+        known = [name for name in known if not name.endswith("mAP")]
+    return "  ".join(f"{name.replace('_', ' ')} {_value(name, row[name])}" for name in known)
 
 
 def _value(name: str, value: Any) -> str:

@@ -1,0 +1,107 @@
+"""Progress on a terminal and elsewhere; results as text."""
+
+import io
+
+import pytest
+
+from ossicle import words
+from ossicle.show import Show
+
+ROW = {
+    "stage": 0,
+    "epoch": 3,
+    "steps": 6,
+    "lr": 1e-3,
+    "loss": 1.23456,
+    "accuracy": 0.8125,
+    "seconds": 4.07,
+    "waited": 0.0,
+}
+
+
+class Terminal(io.StringIO):
+    def isatty(self):
+        return True
+
+
+def told(stream, monkeypatch, *news):
+    monkeypatch.setattr("sys.stderr", stream)
+    with Show() as tell:
+        for kind, row in news:
+            tell(kind, row)
+    return stream.getvalue()
+
+
+def test_a_line_an_epoch_elsewhere(monkeypatch):
+    said = told(io.StringIO(), monkeypatch, ("step", {"done": 6, "total": 30}), ("epoch", ROW))
+    assert said == "epoch 3/15  loss 1.235  accuracy 81.2 %  4.1 s\n"
+
+
+def test_a_bar_on_a_terminal_and_lines_above_it(monkeypatch):
+    news = [("decode", {"done": n, "total": 2}) for n in range(3)]
+    news += [("note", {"note": "[bold]as it is[/bold]"}), ("step", {"done": 1, "total": 30}), ("epoch", ROW)]
+    said = told(Terminal(), monkeypatch, *news)
+    assert "learning" in said
+    assert "[bold]as it is[/bold]" in said
+    assert "epoch 3/15" not in said
+
+
+def test_what_several_runs_say_is_said_once_and_unknown_news_are_no_fault(monkeypatch):
+    bad = {"path": "a\nb.wav", "stage": "open", "reason": "empty file"}
+    news = [("note", {"note": "twice"}), ("bad", bad), ("something new", {})] * 2
+    assert told(io.StringIO(), monkeypatch, *news) == "note: twice\nbad file: a\\nb.wav: empty file\n"
+
+
+def test_long_reading_is_told_of_at_its_end(monkeypatch):
+    monkeypatch.setattr("ossicle.show.PATIENCE", -1.0)
+    news = [("decode", {"done": done, "total": 2}) for done in range(3)]
+    assert told(io.StringIO(), monkeypatch, *news) == "read 2 files in 0 s\n"
+
+
+@pytest.mark.parametrize(
+    ("row", "said"),
+    [
+        ({"loss": 2.0}, "loss 2.000"),
+        ({"loss": 2.0, "valid_accuracy": 1.0, "valid_mAP": 0.5}, "loss 2.000  valid accuracy 100.0 %"),
+        ({"loss": 2.0, "valid_mAP": 0.5}, "loss 2.000  valid mAP 50.0 %"),
+        ({"loss": 2.0, "valid_accuracy": None}, "loss 2.000"),
+    ],
+)
+def test_news_are_short(row, said):
+    assert words.news(row) == said
+
+
+def test_a_table_says_mean_deviation_folds_and_how_variants_compare():
+    row = {
+        "variant": "",
+        "measure": "accuracy",
+        "accuracy": [0.8, 0.9],
+        "mean": 0.85,
+        "sd": 0.0707,
+        "pretraining": ["none"],
+    }
+    assert words.tabled({"rows": [row]}) == "accuracy  85.0 % ± 7.1 %  (folds 80.0 %  90.0 %; pretraining none)"
+    other = {**row, "variant": "wide", "against_first": {"recordings": {"sentence": "better by 1"}, "folds": None}}
+    assert words.tabled({"rows": [row, other]}).splitlines()[1:] == [
+        "wide accuracy  85.0 % ± 7.1 %  (folds 80.0 %  90.0 %; pretraining none)",
+        "  better by 1",
+    ]
+    assert words.tabled({"rows": []}) == "encoders, which know no classes yet"
+
+
+def test_an_evaluation_names_the_commonest_mistakes_and_what_pretraining_heard():
+    shares = {"precision": None, "recall": 0.5, "ap": 0.25, "support": 4}
+    result = {"data": "set", "fold": 2, "clips": 8, "openings": 2, "pretraining": "transductive", "accuracy": 0.5}
+    result |= {"interval": {"low": 0.25, "high": 0.75, "over": "8 recordings"}, "class_accuracy": 0.5, "mAP": 0.25}
+    result |= {"nll": 1.5, "classes": {"a": shares, "b": shares}, "confusion": [[1, 3], [0, 4]]}
+    said = words.scored(result).splitlines()
+    assert said[0] == "set fold 2: 8 clips, looked at for the 2nd time"
+    assert " ".join(said[1].split()) == "accuracy 50.0 % (25.0 % to 75.0 %, 95 % over 8 recordings)"
+    assert any("it heard clips of the test fold" in line for line in said)
+    assert said[-1] == "  a taken for b: 3"
+
+
+@pytest.mark.parametrize("nth", ["1st", "2nd", "3rd", "4th", "11th", "112th", "21st"])
+def test_openings_are_counted_in_words(nth):
+    result = {"data": "set", "fold": None, "clips": 1, "pretraining": "none", "classes": {}}
+    assert f"for the {nth} time" in words.scored({**result, "openings": int(nth[:-2])})
