@@ -30,6 +30,8 @@ def learn(
     Where too many files are bad they are listed in bad_files.jsonl, as they are in every run. Raises what `fit` raises.
     """
     _refuse_device(device)
+    if folds and allow:
+        raise RecipeError(f"--allow {allow[0]} is for one run: go on with it by --fold, and then with the others")
     with Show() as tell:
         try:
             if folds:
