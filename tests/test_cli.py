@@ -5,6 +5,8 @@ import io
 import json
 import shutil
 import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -116,6 +118,13 @@ def test_listen_hears_a_pipe(place, monkeypatch):
     assert status == 0
     assert out.splitlines()[0] == "source,label,start,stop,score"
     assert all(line.startswith("-,") for line in out.splitlines()[1:])
+
+
+def test_listening_takes_no_torch(place):
+    code = "import sys; sys.modules['torch'] = None; from ossicle.cli import main; sys.exit(main(sys.argv[1:]))"
+    arguments = [sys.executable, "-c", code, "listen", "bundle", "0.wav", "--on", "0.4", "--format", "text"]
+    done = subprocess.run(arguments, cwd=place[0], capture_output=True, text=True)
+    assert (done.returncode, done.stdout.split()[0]) == (0, "0:00:00.000"), done.stderr
 
 
 def test_a_file_that_cannot_be_heard_costs_one_line_and_the_status(place):
@@ -233,6 +242,21 @@ def test_two_runs_do_not_share_a_folder(place):
     assert learner["split"]["fold"] == 1
     said = refused(f"train clips.csv --from pre -o busy --fold 1 --few 3 --epochs 6 {SMALL}", place[0])
     assert "busy is in use by process 1 on elsewhere" in said
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(28, "No space left on device", "/cache/x"), "error: /cache/x: No space left on device"),
+        (OSError(5, "Input/output error"), "error: Input/output error"),
+    ],
+)
+def test_a_failing_disk_is_a_sentence(monkeypatch, tmp_path, error, said):
+    def fail(source):
+        raise error
+
+    monkeypatch.setattr("ossicle.datasets.load", fail)
+    assert refused("data .", tmp_path).strip() == said
 
 
 def test_a_bug_is_not_hidden(monkeypatch, tmp_path):

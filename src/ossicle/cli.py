@@ -270,8 +270,8 @@ def _sentence(error: Exception) -> str | None:
     """What to tell of an error that is no bug: one raised by ossicle itself, by the disk, or by a missing extra."""
     if isinstance(error, ModuleNotFoundError) and (extra := EXTRAS.get((error.name or "").partition(".")[0])):
         return f'this needs {error.name}, which is not installed: pip install "ossicle[{extra}]"'
-    if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"
+    if isinstance(error, OSError) and error.strerror is not None:
+        return error.strerror if error.filename is None else f"{error.filename}: {error.strerror}"
     return str(error) if _raised_here(error) else None
 
 
