@@ -186,6 +186,14 @@ def test_a_recipe_is_followed_with_what_was_asked_for(place):
     status, out, err = ossicle("run tones.toml --epochs 1 --seed 3 --set precision=fp32", place[0])
     assert status == 0, err
     assert "next  ossicle evaluate runs/tones" in out
+    variants = 'variants = [{ name = "one" }, { name = "two", "stages.0.lr" = 0.01 }]\n'
+    (place[0] / "arms.toml").write_text(variants + recipe.read_text())
+    status, out, err = ossicle("run arms.toml --epochs 1 --set precision=fp32", place[0])
+    assert (status, sorted(path.name for path in (place[0] / "runs" / "arms").glob("*/*"))) == (
+        0,
+        ["fold2", "fold2"],
+    ), err
+    assert [line.split()[0] for line in out.splitlines() if "accuracy" in line] == ["one", "two"]
     followed = json.loads((place[0] / "runs" / "tones" / "recipe.json").read_text())
     assert (followed["stages"][0]["epochs"], followed["seed"], followed["precision"]) == (1, 3, "fp32")
 

@@ -116,7 +116,8 @@ def run(
         raise UsageError(f"{recipe} has {len(followed.stages)} stages: say which, with --set stages.0.epochs=3")
     out = out or Path("runs", recipe.stem)
     asked, several = followed.override(learning.changes()), folds or bool(seeds) or bool(followed.variants)
-    print(learn(asked, out, **learning.ways(), folds=several, seeds=seeds))
+    ways = learning.ways() | ({} if folds else {"fold": asked.split.fold})
+    print(learn(asked, out, **ways, folds=several, seeds=seeds))
     after = "report" if several else "export" if asked.split.fold is None else "evaluate"
     _close(out, next=f"ossicle {after} {_shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0
