@@ -9,10 +9,10 @@ demo: $(INSTALLED)
 	$(BIN)/ossicle demo -o demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -n auto -m "not slow"
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(BIN)/python -m pytest -n auto -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

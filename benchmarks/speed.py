@@ -77,7 +77,7 @@ def repaid(warm_up: float, saved: float) -> str:
     for data, clips in CLIPS.items():
         for epochs, batch in (
             (plan.PRETRAINING_EPOCHS, plan.PRETRAINING_BATCH),
-            (plan.EPOCHS_FROM_SCRATCH, plan.BATCH),
+            (plan.FROM_SCRATCH.epochs, plan.BATCH),
         ):
             steps = epochs * math.ceil(clips / batch)
             told.append(f"{data}, {epochs} epochs of {batch}, {steps} steps: {'yes' if steps > needed else 'no'}")
