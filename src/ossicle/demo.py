@@ -64,12 +64,13 @@ def _pretraining(out: Path, data: str | None) -> Recipe:
 
 
 def _recognizer(pretraining: Recipe, start: Path | None) -> Recipe:
-    """From few labels, with pretraining or without: front end, encoder, views and epochs are the same."""
-    recipe = plan.recognizer(pretraining.data, fold=FOLD)
-    views = SYNTHETIC_VIEWS if pretraining.data.name == "synthetic" else recipe.views
-    alike = {"frontend": pretraining.frontend, "encoder": pretraining.encoder, "views": views}
-    begun = {"start": start and str(start), "split.fold": FOLD, "split.few": FEW, "stages.0.epochs": EPOCHS}
-    return recipe.override(alike | begun)
+    """From few labels, with pretraining or without, each as `train` would; made-up sounds are learned alike by both."""
+    recipe = plan.recognizer(pretraining.data, start=start, fold=FOLD)
+    changes = {"frontend": pretraining.frontend, "encoder": pretraining.encoder, "split.fold": FOLD, "split.few": FEW}
+    if pretraining.data.name == "synthetic":
+        rates = {"stages.0.lr": plan.FROM_SCRATCH.lr, "stages.0.body": plan.FROM_SCRATCH.body}
+        changes |= {"views": SYNTHETIC_VIEWS, **rates}
+    return recipe.override({**changes, "stages.0.epochs": EPOCHS})
 
 
 def work(recipe: Recipe, folder: Path, tell: Tell) -> dict[str, Any]:
