@@ -9,10 +9,10 @@ demo: $(INSTALLED)
 	$(BIN)/ossicle demo -o demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto -m slow
+	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
