@@ -10,12 +10,12 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import answers, evaluate, measures, train
+from ossicle import evaluate, train
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Source, prepare
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.datasets import DATASETS
-from ossicle.evaluate import EvaluationError
+from ossicle.evaluate import EvaluationError, answers, exam, measures
 from ossicle.model import Backbone, Classifier, load
 from ossicle.recipe import Spec, from_dict
 
@@ -211,7 +211,7 @@ def test_an_encoder_is_scored_frozen_from_its_training_part(encoder, cache, monk
         banks.append((len(bank), len(feature)))
         return measures.knn(bank, target, feature, **options)
 
-    monkeypatch.setattr(evaluate, "knn", spy)
+    monkeypatch.setattr(exam, "knn", spy)
     result = evaluate.final(encoder, cache=cache)
     assert banks == [(12, 6)]
     assert (result["kind"], result["by"], result["pretraining"]) == ("backbone", "knn", "inductive")
@@ -226,7 +226,7 @@ def test_transductive_pretraining_is_stamped_and_its_bank_is_not(sounds, cache, 
     )
     sizes = []
     monkeypatch.setattr(
-        evaluate, "knn", lambda *given, **options: sizes.append(len(given[0])) or measures.knn(*given, **options)
+        exam, "knn", lambda *given, **options: sizes.append(len(given[0])) or measures.knn(*given, **options)
     )
     result = evaluate.final(folder, cache=cache)
     assert sizes == [12]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import ttest_rel
 
-from ossicle.intervals import Interval, bootstrap, paired, paired_t
+from ossicle.evaluate.intervals import Interval, bootstrap, paired, paired_t
 
 
 def test_the_bootstrap_agrees_with_every_possible_resample():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import expit, softmax
 
-from ossicle.measures import as_table, correct, knn, known, linear_probe, metrics, temperature
+from ossicle.evaluate.measures import as_table, correct, knn, known, linear_probe, metrics, temperature
 from ossicle.plain import json_text
 
 LABELS = ("cat", "dog", "owl")

@@ -1,6 +1,6 @@
-"""A model and clips -> (n, K) probabilities, (n, D) features, and what they are worth.
+"""A finished run and a test part -> its result: `final` and `curve` are the only readers of a test fold.
 
-`final` and `curve` are the only readers of a test fold; how often `final` opened one is counted in its result.
+How often `final` opened one is counted in its result.
 """
 
 from __future__ import annotations
@@ -12,36 +12,18 @@ from typing import Any
 
 import numpy as np
 
-from ossicle import answers, material, measures, recipe
-from ossicle.answers import compare
+from ossicle import material, recipe
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Source, prepare
 from ossicle.data.manifest import Manifest
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
-from ossicle.intervals import bootstrap, paired, paired_t
-from ossicle.measures import knn, known, linear_probe, metrics
+from ossicle.evaluate import answers, measures
+from ossicle.evaluate.intervals import bootstrap
+from ossicle.evaluate.measures import knn, known, linear_probe, metrics
+from ossicle.evaluate.predict import Prediction, embed, predict
 from ossicle.model import Backbone, Classifier, load
-from ossicle.predict import Prediction, calibrate, embed, predict
 from ossicle.run import Run
-
-__all__ = [
-    "EvaluationError",
-    "Prediction",
-    "bootstrap",
-    "calibrate",
-    "compare",
-    "curve",
-    "embed",
-    "final",
-    "knn",
-    "linear_probe",
-    "metrics",
-    "paired",
-    "paired_t",
-    "predict",
-    "watch",
-]
 
 
 class EvaluationError(ValueError):

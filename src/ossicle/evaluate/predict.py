@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ossicle import measures
 from ossicle.data.loader import Source, windows
+from ossicle.evaluate import measures
 from ossicle.model import Backbone, Classifier
 
 if TYPE_CHECKING:

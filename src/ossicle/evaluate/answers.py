@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 
 from ossicle.data.manifest import Manifest
-from ossicle.intervals import Interval, paired, paired_t
-from ossicle.measures import correct, known
+from ossicle.evaluate.intervals import Interval, paired, paired_t
+from ossicle.evaluate.measures import correct, known
 
 FILE = "predictions.csv"
 _HEADER = ["name", "start", "group", "fold", "target", "prediction", "correct"]

@@ -1,0 +1,33 @@
+"""A model and clips -> (n, K) probabilities, (n, D) features, and what they are worth.
+
+exam.py       final, curve: the only readers of a test fold; watch, what training is shown of a validation part
+predict.py    predict, embed, calibrate: a model's answers, a clip's being the mean over its windows
+measures.py   metrics, kNN, linear probe, temperature: arrays in, numbers out
+intervals.py  the bootstrap over recordings and the t over folds
+answers.py    predictions.csv, and two sets of runs compared clip by clip
+"""
+
+from ossicle.evaluate.answers import compare
+from ossicle.evaluate.exam import EvaluationError, curve, final, watch
+from ossicle.evaluate.intervals import Interval, bootstrap, paired, paired_t
+from ossicle.evaluate.measures import knn, linear_probe, metrics
+from ossicle.evaluate.predict import Prediction, calibrate, embed, predict
+
+__all__ = [
+    "EvaluationError",
+    "Interval",
+    "Prediction",
+    "bootstrap",
+    "calibrate",
+    "compare",
+    "curve",
+    "embed",
+    "final",
+    "knn",
+    "linear_probe",
+    "metrics",
+    "paired",
+    "paired_t",
+    "predict",
+    "watch",
+]
