@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from statistics import fmean, stdev
 from typing import Any
 
-from ossicle.answers import compare
+from ossicle.evaluate.answers import compare
 from ossicle.report import figures
 from ossicle.report.found import Found
 from ossicle.report.page import Markup, duration, figure, join, percent, table, tag
