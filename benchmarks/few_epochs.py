@@ -10,6 +10,10 @@ Four steps, each cell a run folder that is not run again, so the whole can be st
 3. final    the chosen rate on all four training folds; then the test fold is opened, once.
 4. longer   scratch for as many seconds as pretraining and the longest fine-tuning took together.
 
+    python benchmarks/few_epochs.py --out runs/few-epochs-64 --pre runs/few-epochs/pre --batch 64 --budgets 3
+
+asks the same with a quarter of the steps an epoch; `longer` is then left out.
+
 `--jobs` processes of one thread each share the machine; seconds are processor seconds of a process, which waiting for
 a busy core does not change.
 """
@@ -20,8 +24,10 @@ import argparse
 import json
 import math
 import shutil
+import sys
 from collections.abc import Iterable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -60,17 +66,30 @@ TUNING = {
 Job = tuple[str, dict[str, Any], bool]
 
 
+@dataclass(frozen=True)
+class Asked:
+    """The command line."""
+
+    data: str
+    out: Path
+    pre: Path
+    jobs: int
+    batch: int
+    budgets: tuple[int, ...]
+
+
 def recipe(data: str, fold: int, **changes: Any) -> dict[str, Any]:
     """What all runs share."""
     same = {"data": {"name": "esc10", "path": data}, "frontend": FRONTEND, "encoder": ENCODER, "precision": "bf16"}
     return {**same, "split": {"fold": fold}, **changes}
 
 
-def tuning(data: str, out: Path, arm: str, fold: int, epochs: int, rate: float, valid: str | None) -> dict[str, Any]:
+def tuning(asked: Asked, arm: str, fold: int, epochs: int, rate: float, valid: str | None) -> dict[str, Any]:
     """A classifier from an arm's beginning, for so many epochs, the encoder at this rate."""
-    start = str(out / "pre" / f"fold{fold}") if arm == "npid" else None
+    start = str(asked.pre / f"fold{fold}") if arm == "npid" else None
     stages = [{"epochs": epochs, "lr": HEAD, "body": rate / HEAD}]
-    return recipe(data, fold, **TUNING, start=start, stages=stages) | {"split": {"fold": fold, "valid": valid}}
+    changes = {**TUNING, "batch": asked.batch, "start": start, "stages": stages}
+    return recipe(asked.data, fold, **changes) | {"split": {"fold": fold, "valid": valid}}
 
 
 def work(job: Job) -> dict[str, Any]:
@@ -93,13 +112,13 @@ def work(job: Job) -> dict[str, Any]:
     return result
 
 
-def choose(pool: ProcessPoolExecutor, data: str, out: Path) -> dict[str, float]:
+def choose(pool: ProcessPoolExecutor, asked: Asked) -> dict[str, float]:
     """The best rate of each (arm, fold) on its validation part; the lower one where two are equal."""
     cells = [(arm, fold, rate) for arm in ARMS for fold in FOLDS for rate in RATES]
     jobs: list[Job] = []
     for arm, fold, rate in cells:
-        place = out / "choose" / f"{arm}-{rate}" / f"fold{fold}"
-        jobs.append((str(place), tuning(data, out, arm, fold, CHOSEN_AT, rate, "next"), False))
+        place = asked.out / "choose" / f"{arm}-{rate}" / f"fold{fold}"
+        jobs.append((str(place), tuning(asked, arm, fold, CHOSEN_AT, rate, "next"), False))
     scores: dict[str, list[float]] = {}
     for (arm, fold, rate), result in zip(cells, pool.map(work, jobs), strict=True):
         found = result["valid"]["valid_accuracy"]
@@ -108,24 +127,24 @@ def choose(pool: ProcessPoolExecutor, data: str, out: Path) -> dict[str, float]:
     return {name: RATES[int(np.argmax(found))] for name, found in scores.items()}
 
 
-def final(pool: ProcessPoolExecutor, data: str, out: Path, rates: dict[str, float]) -> None:
+def final(pool: ProcessPoolExecutor, asked: Asked, rates: dict[str, float]) -> None:
     """All four training folds at the chosen rates, and the test folds."""
     jobs: list[Job] = []
-    for epochs, arm, fold in ((epochs, arm, fold) for epochs in BUDGETS for arm in ARMS for fold in FOLDS):
+    for epochs, arm, fold in ((epochs, arm, fold) for epochs in asked.budgets for arm in ARMS for fold in FOLDS):
         rate = rates[f"{arm}-{fold}"]
-        place = out / "final" / f"{arm}-{epochs}" / f"fold{fold}"
-        jobs.append((str(place), tuning(data, out, arm, fold, epochs, rate, None), True))
+        place = asked.out / "final" / f"{arm}-{epochs}" / f"fold{fold}"
+        jobs.append((str(place), tuning(asked, arm, fold, epochs, rate, None), True))
     report(pool.map(work, jobs), jobs)
 
 
-def longer(pool: ProcessPoolExecutor, data: str, out: Path, rates: dict[str, float]) -> None:
+def longer(pool: ProcessPoolExecutor, asked: Asked, rates: dict[str, float]) -> None:
     """Scratch for the seconds that pretraining and the longest fine-tuning took."""
-    most, jobs = max(BUDGETS), []
+    most, final, jobs = max(asked.budgets), asked.out / "final", []
     for fold in FOLDS:
-        spent = seconds(out / "pre" / f"fold{fold}") + seconds(out / "final" / f"npid-{most}" / f"fold{fold}")
-        an_epoch = seconds(out / "final" / f"scratch-{most}" / f"fold{fold}") / most
-        tree = tuning(data, out, "scratch", fold, math.ceil(spent / an_epoch), rates[f"scratch-{fold}"], None)
-        jobs.append((str(out / "final" / "scratch-longer" / f"fold{fold}"), tree, True))
+        spent = seconds(asked.pre / f"fold{fold}") + seconds(final / f"npid-{most}" / f"fold{fold}")
+        an_epoch = seconds(final / f"scratch-{most}" / f"fold{fold}") / most
+        tree = tuning(asked, "scratch", fold, math.ceil(spent / an_epoch), rates[f"scratch-{fold}"], None)
+        jobs.append((str(final / "scratch-longer" / f"fold{fold}"), tree, True))
     report(pool.map(work, jobs), jobs)
 
 
@@ -138,44 +157,37 @@ def seconds(folder: Path) -> float:
     return json.loads((folder / "result.json").read_text())["cpu_seconds"]
 
 
-def tabulate(out: Path, rates: dict[str, float], command: str) -> dict[str, Any]:
+def tabulate(asked: Asked, rates: dict[str, float], command: str) -> dict[str, Any]:
     """Mean, sd (ddof 1) and folds of every arm; each pretrained arm's paired difference to both kinds of scratch."""
-    from ossicle import evaluate, machine
+    from ossicle import machine
 
-    def folders(arm: str) -> list[Path]:
-        return [out / "final" / arm / f"fold{fold}" for fold in FOLDS]
+    arms = [f"{arm}-{epochs}" for epochs in asked.budgets for arm in ARMS]
+    arms += ["scratch-longer"] * (asked.out / "final" / "scratch-longer").exists()
+    rows = [_row(asked.out / "final", arm, arms) for arm in arms]
+    pre = [json.loads((asked.pre / f"fold{fold}" / "result.json").read_text()) for fold in FOLDS]
+    cost = {"seconds": float(np.mean([p["cpu_seconds"] for p in pre])), "hours_of_sound": pre[0]["hours"]}
+    context = {"command": command, "machine": machine.describe(), "seed": 0, "batch": asked.batch, "rates": rates}
+    return {**context, "pretraining": cost, "rows": rows}
 
-    rows = []
-    for arm in [f"{arm}-{epochs}" for epochs in BUDGETS for arm in ARMS] + ["scratch-longer"]:
-        found = [json.loads((folder / "evaluation.json").read_text()) for folder in folders(arm)]
-        accuracy = [100 * each["accuracy"] for each in found]
-        row: dict[str, Any] = {
-            "arm": arm,
-            "folds": accuracy,
-            "mean": float(np.mean(accuracy)),
-            "sd": float(np.std(accuracy, ddof=1)),
-        }
-        row["seconds"] = float(np.mean([seconds(folder) for folder in folders(arm)]))
-        row["openings"] = max(each["openings"] for each in found)
-        row["pretraining"] = sorted({each["pretraining"] for each in found})
-        if arm.startswith("npid"):
-            against = {"scratch": f"scratch-{arm.split('-')[1]}", "scratch-longer": "scratch-longer"}
-            row["against"] = {name: evaluate.compare(folders(arm), folders(other)) for name, other in against.items()}
-        rows.append(row)
-    pre = [json.loads((out / "pre" / f"fold{fold}" / "result.json").read_text()) for fold in FOLDS]
-    cost = {
-        "seconds": float(np.mean([p["cpu_seconds"] for p in pre])),
-        "hours_of_sound": pre[0]["hours"],
-        "clips": pre[0]["clips"],
-    }
-    return {
-        "command": command,
-        "machine": machine.describe(),
-        "seed": 0,
-        "rates": rates,
-        "pretraining": cost,
-        "rows": rows,
-    }
+
+def _row(final: Path, arm: str, arms: list[str]) -> dict[str, Any]:
+    from ossicle import evaluate
+
+    def folders(name: str) -> list[Path]:
+        return [final / name / f"fold{fold}" for fold in FOLDS]
+
+    found = [json.loads((folder / "evaluation.json").read_text()) for folder in folders(arm)]
+    accuracy = [100 * each["accuracy"] for each in found]
+    row: dict[str, Any] = {"arm": arm, "folds": accuracy, "mean": float(np.mean(accuracy))}
+    row["sd"] = float(np.std(accuracy, ddof=1))
+    row["seconds"] = float(np.mean([seconds(folder) for folder in folders(arm)]))
+    row["openings"] = max(each["openings"] for each in found)
+    row["pretraining"] = sorted({each["pretraining"] for each in found})
+    if arm.startswith("npid"):
+        others = {"scratch": arm.replace("npid", "scratch"), "scratch-longer": "scratch-longer"}
+        there = {name: other for name, other in others.items() if other in arms}
+        row["against"] = {name: evaluate.compare(folders(arm), folders(other)) for name, other in there.items()}
+    return row
 
 
 def markdown(table: dict[str, Any]) -> str:
@@ -203,22 +215,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/esc10")
     parser.add_argument("--out", type=Path, default=Path("runs/few-epochs"))
+    parser.add_argument("--pre", type=Path, help="where the pretrainings are or go [default: OUT/pre]")
     parser.add_argument("--jobs", type=int, default=2)
-    asked = parser.parse_args()
+    parser.add_argument("--batch", type=int, default=TUNING["batch"])
+    parser.add_argument("--budgets", type=int, nargs="+", default=BUDGETS)
+    given = parser.parse_args()
+    asked = Asked(**{**vars(given), "pre": given.pre or given.out / "pre", "budgets": tuple(given.budgets)})
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
-        jobs = [
-            (str(asked.out / "pre" / f"fold{fold}"), recipe(asked.data, fold, **PRETRAINING), False) for fold in FOLDS
-        ]
+        jobs = [(str(asked.pre / f"fold{fold}"), recipe(asked.data, fold, **PRETRAINING), False) for fold in FOLDS]
         report(pool.map(work, jobs), jobs)
-        rates = choose(pool, asked.data, asked.out)
-        final(pool, asked.data, asked.out, rates)
-        longer(pool, asked.data, asked.out, rates)
-    command = f"python benchmarks/few_epochs.py --data {asked.data} --out {asked.out} --jobs {asked.jobs}"
-    table = tabulate(asked.out, rates, command)
+        rates = choose(pool, asked)
+        final(pool, asked, rates)
+        if asked.budgets == BUDGETS:
+            longer(pool, asked, rates)
+    table = tabulate(asked, rates, " ".join(["python", *sys.argv]))
     results = Path(__file__).parent / "results"
     results.mkdir(exist_ok=True)
-    (results / "few_epochs.json").write_text(json.dumps(table, indent=1) + "\n")
-    (results / "few_epochs.md").write_text(markdown(table))
+    name = "few_epochs" if asked.batch == TUNING["batch"] else f"few_epochs_batch{asked.batch}"
+    (results / f"{name}.json").write_text(json.dumps(table, indent=1) + "\n")
+    (results / f"{name}.md").write_text(markdown(table))
     print(markdown(table))
 
 

@@ -66,7 +66,7 @@ def listen(
         if str(source) == PIPE:
             rate = sample_rate or recognizer.sample_rate
             raw = audio.read_raw(
-                pipe or sys.stdin.buffer, sample_rate=rate, channels=channels, format=encoding, block=max(1, rate // 10)
+                pipe or sys.stdin.buffer, channels=channels, format=encoding, block=max(1, rate // 10)
             )
             listener.hear(PIPE, _until_interrupted(raw), rate)
         elif Path(source).is_dir():
