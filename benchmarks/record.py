@@ -45,12 +45,13 @@ def row(what: str, wanted: str, values: Sequence[float], unit: str, note: str = 
 
 
 def interleaved(arms: Mapping[str, Callable[[], object]], repeats: int, *, warm: int = 1) -> dict[str, list[float]]:
-    """Seconds of each call, A B C A B C ..., so that a machine that slows down slows all arms; `warm` rounds are left
-    out.
+    """Seconds of each call, A A B B C C A A ..., so that a machine that slows down slows all arms; `warm` rounds are
+    left out, and so is the first call of each pair: other arms' threads still spin for a tenth of a second.
     """
     taken: dict[str, list[float]] = {name: [] for name in arms}
     for _ in range(warm + repeats):
         for name, call in arms.items():
+            call()
             began = time.perf_counter()
             call()
             taken[name].append(time.perf_counter() - began)
