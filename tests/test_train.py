@@ -291,3 +291,24 @@ def test_a_curve_reads_the_test_fold_and_is_counted(sounds, cache, tmp_path):
     final = evaluate.final(tmp_path / "run", cache=cache)
     assert lasting(tmp_path / "run")[-1]["test_accuracy"] == final["accuracy"]
     assert final["openings"] == 4
+
+
+def test_few_recordings_are_dealt_into_fewer_folds_and_a_single_one_is_refused(sounds, cache, tmp_path):
+    rows = (sounds / "clips.csv").read_text().replace(",fold", "").splitlines()
+    bare = [",".join(part for n, part in enumerate(row.split(",")) if n != 1) for row in rows[1:]]
+    for count in (3, 1):
+        (tmp_path / "few.csv").write_text("\n".join([rows[0], *(f"{sounds}/{row}" for row in bare[:count])]) + "\n")
+        recipe = recipe_for(
+            sounds,
+            data={"name": "csv", "path": str(tmp_path / "few.csv")},
+            split={"valid": "next"},
+            stages=[{"epochs": 1}],
+            batch=2,
+        )
+        if count == 3:
+            train.fit(recipe, tmp_path / "run", cache=cache)
+            data = json.loads((tmp_path / "run" / "data.json").read_text())
+            assert data["clips"] == {"train": 2, "valid": 1, "test": 0}
+        else:
+            with pytest.raises(DataError, match=r"has 1 recordings.*--valid none"):
+                train.fit(recipe, tmp_path / "refused", cache=cache)

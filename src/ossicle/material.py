@@ -117,9 +117,19 @@ def write_bad(folder: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
 
 
 def dealt(manifest: Manifest, recipe: Recipe) -> Manifest:
-    """The manifest with folds: its own or, where a recipe asks for one and it has none, five, whatever the seed."""
+    """The manifest with folds: its own or, where a recipe asks for one and it has none, five, whatever the seed (fewer
+    for fewer recordings). DataError where a single recording is all there is.
+    """
     asked = recipe.split.fold is not None or recipe.split.valid is not None
-    return manifest.with_folds(FOLDS) if asked and not manifest.folds else manifest
+    if manifest.folds or not asked:
+        return manifest
+    recordings = len({clip.recording for clip in manifest.clips if clip.labelled or not manifest.classes})
+    if recordings < 2:
+        raise DataError(
+            f"{manifest.name} has {recordings} recordings, and what is held out must be another than what is learned "
+            "from: give more recordings, or hold none out (--valid none)"
+        )
+    return manifest.with_folds(min(FOLDS, recordings))
 
 
 def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:

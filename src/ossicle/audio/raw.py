@@ -15,9 +15,7 @@ _KINDS: dict[str, tuple[np.dtype[Any], float]] = {
 }
 
 
-def read_raw(
-    stream: BinaryIO, *, channels: int = 1, format: str = "s16le", block: int = 4096
-) -> Iterator[np.ndarray]:
+def read_raw(stream: BinaryIO, *, channels: int = 1, format: str = "s16le", block: int = 4096) -> Iterator[np.ndarray]:
     """Interleaved samples "s16le" or "f32le" from a binary stream -> (channels, block) float32, the last one shorter.
 
     What the samples say is not looked at: a live source goes on after a broken one, and `deploy.stream` reports it.

@@ -65,9 +65,7 @@ def listen(
     for source in sources:
         if str(source) == PIPE:
             rate = sample_rate or recognizer.sample_rate
-            raw = audio.read_raw(
-                pipe or sys.stdin.buffer, channels=channels, format=encoding, block=max(1, rate // 10)
-            )
+            raw = audio.read_raw(pipe or sys.stdin.buffer, channels=channels, format=encoding, block=max(1, rate // 10))
             listener.hear(PIPE, _until_interrupted(raw), rate)
         elif Path(source).is_dir():
             listener.hear_folder(Path(source))

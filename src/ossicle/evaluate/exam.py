@@ -121,6 +121,8 @@ def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manif
         whole = _in_terms_of(model, manifest.labelled())
         return _Exam(whole, [(np.arange(0), np.arange(len(whole)))], own)
     whole = manifest.labelled()
+    if not len(whole):
+        raise EvaluationError(f"{manifest.name} has no labels to compare with: give labelled data, DIR or CSV.")
     whole = whole if whole.folds else whole.with_folds(material.FOLDS)
     fold = np.array([clip.fold or 0 for clip in whole.clips])
     return _Exam(whole, [(np.flatnonzero(fold != one), np.flatnonzero(fold == one)) for one in whole.folds], own)
