@@ -78,7 +78,7 @@ def paired(
 
 def paired_t(a: Sequence[float] | np.ndarray, b: Sequence[float] | np.ndarray) -> Interval:
     """How much more (folds,) scores `b` are than `a`: Student's t on the differences. ValueError under two folds."""
-    from scipy.stats import t  # type: ignore[import-untyped]
+    from scipy.stats import t
 
     difference = np.asarray(b, dtype=np.float64) - np.asarray(a, dtype=np.float64)
     folds = len(difference)

@@ -161,7 +161,7 @@ def temperature(
     `clip` (m,) says which of the (n,) or (n, K) targets a row is a window of: a clip's probability is its windows'
     mean. 1 when no target is known.
     """
-    from scipy.optimize import minimize_scalar  # type: ignore[import-untyped]
+    from scipy.optimize import minimize_scalar
 
     clip = np.arange(len(logits)) if clip is None else clip
     keep = known(target)[clip]
@@ -183,6 +183,6 @@ def temperature(
 
 
 def _probability(logits: np.ndarray, multilabel: bool) -> np.ndarray:
-    from scipy.special import expit, softmax  # type: ignore[import-untyped]
+    from scipy.special import expit, softmax
 
     return expit(logits.astype(np.float64)) if multilabel else softmax(logits.astype(np.float64), axis=1)
