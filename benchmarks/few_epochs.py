@@ -193,9 +193,10 @@ def _row(final: Path, arm: str, arms: list[str]) -> dict[str, Any]:
 def markdown(table: dict[str, Any]) -> str:
     """The table for people."""
     cost, opened = table["pretraining"], max(row["openings"] for row in table["rows"])
+    machine = ", ".join(f"{name} {value}" for name, value in table["machine"].items())
     lines = [
         f"Command: `{table['command']}`; one seed; each run's test fold was opened {opened} time.",
-        f"Machine: {table['machine']}. Pretraining: {cost['seconds']:.0f} s a fold on {cost['hours_of_sound']:.2f} h.",
+        f"Machine: {machine}. Pretraining: {cost['seconds']:.0f} s a fold on {cost['hours_of_sound']:.2f} h.",
         "",
         "| arm | mean % | sd | folds | seconds | against scratch, same epochs | against scratch, same seconds |",
         "|---|---|---|---|---|---|---|",
