@@ -213,7 +213,9 @@ def test_a_recipe_is_followed_with_what_was_asked_for(place):
         ("train clips.csv -o new --set nonsense", "--set nonsense: wanted KEY=VALUE"),
         ("train clips.csv -o new --set stages.0.lr=fast --fold 1", "is the text 'fast'; wanted: a number"),
         ("train clips.csv -o new --lr 0 --fold 1", "a learning rate is above zero"),
-        ("train clips.csv -o new --fold 1 --device cuda", "device cuda: no CUDA device is here"),
+        pytest.param(
+            "train clips.csv -o new --fold 1 --device cuda", "device cuda: no CUDA device is here", id="row-75-no-cuda"
+        ),
         ("train clips.csv -o new --folds --allow environment", "--allow environment is for one run"),
         ("train clips.csv -o new --from nowhere", "nowhere holds no model"),
         ("train clips.csv -o pre --fold 1", "pre is a finished run of something else"),
