@@ -16,7 +16,7 @@ from ossicle.draw import Draw
 from ossicle.encoders import ENCODERS
 from ossicle.material import Tell, quiet
 from ossicle.model import Backbone, Classifier, load
-from ossicle.objectives import NPID, OBJECTIVES, Contrastive
+from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint
 from ossicle.recipe import Recipe, RecipeError, Spec, to_dict
 from ossicle.views import VIEWS, Views
 
@@ -65,10 +65,10 @@ def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet) -> Any:
             context["classifier"] = Classifier(model, train.classes, multilabel=train.multilabel)
             context["counts"] = torch.from_numpy(np.array([_count(train, label) for label in train.classes]))
         made = recipe.objective.build(OBJECTIVES, **context)
-    if made.views.others and not isinstance(made, Contrastive):
+    if made.views.others and not isinstance(made, Contrastive | Joint):
         raise RecipeError(
             f"mixback mixes in other clips, which '{recipe.objective.name}' does not bring: take it out of the views, "
-            "give it background = \"own\", or learn by 'contrastive'"
+            "give it background = \"own\", or learn by 'contrastive' or 'joint'"
         )
     if recipe.base_start:
         begin_from(recipe.base_start, made, model, tell)
@@ -76,7 +76,7 @@ def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet) -> Any:
 
 
 def begin_from(start: str | Path, made: Any, model: Backbone, tell: Tell = quiet) -> None:
-    """Takes over an earlier encoder and its normalization and, where both tell instances apart, what the bank knows.
+    """Takes over an earlier encoder and its normalization and, where both learn without labels, what its memory holds.
 
     The encoders must be one and the same, but for two things, which are told: gates (`attention`) that only the new one
     has stay fresh, and a first convolution that was of another number of maps is adapted (`for_maps`).
@@ -88,11 +88,10 @@ def begin_from(start: str | Path, made: Any, model: Backbone, tell: Tell = quiet
     if sound_alike(earlier.specs["frontend"], model.specs["frontend"]):
         model.mean.copy_(earlier.mean)
         model.sd.copy_(earlier.sd)
-    if isinstance(made, NPID) and (Path(start) / "memory").exists():
-        known = made.remember(checkpoint.load(Path(start) / "memory")[0])
-        if known:
-            note = f"{known} of the clips here bear names that {start} knew, and their rows in its bank go on"
-            tell("note", {"note": note})
+    if isinstance(made, NPID | Contrastive | Joint) and (Path(start) / "memory").exists():
+        note = made.remember(checkpoint.load(Path(start) / "memory")[0])
+        if note:
+            tell("note", {"note": f"{start}: {note}"})
 
 
 def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:

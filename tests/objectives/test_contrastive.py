@@ -10,7 +10,7 @@ from ossicle import assemble
 from ossicle.data.loader import Batch
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.draw import Draw
-from ossicle.objectives.contrastive import Contrastive, nt_xent
+from ossicle.objectives.contrastive import Contrastive, nt_xent, two_views
 from ossicle.recipe import RecipeError, from_dict
 
 
@@ -118,7 +118,6 @@ def test_the_objective_is_the_loss_of_two_passes_of_head_and_encoder():
         sides.append(F.normalize(head[3](hidden.clamp(min=0))))
     assert found.item() == pytest.approx(as_loops(*sides, [0, 1, 2, 3], 0.2).item(), rel=1e-9)
     assert all(torch.count_nonzero(parameter.grad) for parameter in learned(objective, found))
-    assert objective.memory() == {}
     assert not any(name.startswith("groups") for name in objective.state_dict())
 
 
@@ -143,10 +142,24 @@ def test_the_two_views_mix_in_different_clips():
     batch, objective = batch_of([3, 17, 5, 9], others), contrastive(others=1).eval()
     draws = Draw(0, 0, batch.key)
     assert objective.others == 2
-    for view in (0, 1):
-        mixed = Shifted()(batch.wave, draws.at(view), None) + others[:, view]
-        wanted = F.normalize(objective.project(objective.model.encode(mixed)))
-        assert torch.allclose(objective.embed(batch, draws, view), wanted)
+    for view, image in enumerate(two_views(objective.views, batch, draws)):
+        assert torch.equal(image, Shifted()(batch.wave, draws.at(view), None) + others[:, view])
+
+
+def test_a_later_run_goes_on_with_the_head_and_its_running_statistics_if_it_is_as_wide():
+    old, new = contrastive(), contrastive(9)
+    batch = batch_of([3, 17, 5, 9])
+    old(batch, Draw(0, 0, batch.key))
+    torch.nn.init.ones_(new.project[3].weight)
+    assert set(old.memory()) == {f"project.{name}" for name in old.project.state_dict()}
+    assert new.remember(old.memory()) == "its projection head goes on"
+    for name, value in old.project.state_dict().items():
+        assert torch.equal(new.project.state_dict()[name], value), name
+    keys = np.arange(9, dtype=np.uint64)
+    wider = Contrastive(Plain(), Shifted(), keys, keys, dim=5, hidden=12)
+    before = wider.memory()["project.3.weight"].clone()
+    assert "of other widths" in wider.remember(old.memory())
+    assert torch.equal(wider.project[3].weight, before)
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,12 @@ from ossicle import distributed
 from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.model import Backbone
+from ossicle.objectives.memory import kept, part
 from ossicle.views import Views
 
 
 class Contrastive(nn.Module):
-    """The backbone and a projection head of two layers, `hidden` and `dim` wide, that is left behind after training.
+    """The backbone, and a projection head of two layers, `hidden` and `dim` wide, which only pretraining goes on with.
 
     `keys` and `groups` (n,) name the clips and the recordings that they were cut from. `apart` "clips" is the paper's:
     every view is told from those of all other clips; "recordings" leaves clips of one recording out of each other's
@@ -65,22 +66,37 @@ class Contrastive(nn.Module):
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The loss of one batch or, in several processes, of all their batches as one: the same in each of them."""
-        one, other = distributed.joined(torch.stack([self.embed(batch, draw, view) for view in (0, 1)], 1)).unbind(1)
-        groups = distributed.gather(self.groups[batch.index])
-        return {"loss": nt_xent(one, other, groups, self.temperature)}
+        one, other = map(self.model.encode, two_views(self.views, batch, draw))
+        return {"loss": self.loss(one, other, batch.index)}
 
-    def embed(self, batch: Batch, draw: Draw, view: int) -> Tensor:
-        """(B, dim) unit vectors of one view of each clip."""
-        many = self.views.others
-        others = batch.others[:, view * many : (view + 1) * many] if many and batch.others is not None else None
-        return F.normalize(self.project(self.model.encode(self.views(batch.wave, draw.at(view), others))))
+    def loss(self, one: Tensor, other: Tensor, index: Tensor) -> Tensor:
+        """NT-Xent of the encoder's features (B, D) of both views of the clips `index` (B,), as ()."""
+        vectors = [F.normalize(self.project(feature)) for feature in (one, other)]
+        one, other = distributed.joined(torch.stack(vectors, 1)).unbind(1)
+        return nt_xent(one, other, distributed.gather(self.groups[index]), self.temperature)
 
     def after_step(self) -> None:
         """Nothing to keep between steps."""
 
     def memory(self) -> dict[str, Tensor]:
-        """Nothing but the model: the head is left behind."""
-        return {}
+        """The head: what a later pretraining can `remember`."""
+        return kept(self)
+
+    def remember(self, memory: dict[str, Tensor]) -> str:
+        """Takes over an earlier head of the same widths, if there is one; says what goes on."""
+        mine, theirs = self.project.state_dict(), part(part(memory, "contrastive"), "project")
+        if mine.keys() != theirs.keys():
+            return ""
+        if any(theirs[name].shape != value.shape for name, value in mine.items()):
+            return "its projection head is of other widths, and a fresh one is learned"
+        self.project.load_state_dict(theirs)
+        return "its projection head goes on"
+
+
+def two_views(views: Views, batch: Batch, draw: Draw) -> list[Tensor]:
+    """The images of views 0 and 1 of each clip, into which different other clips are mixed."""
+    mixed = batch.others.split(views.others, 1) if views.others and batch.others is not None else (None, None)
+    return [views(batch.wave, draw.at(view), mixed[view]) for view in (0, 1)]
 
 
 def nt_xent(one: Tensor, other: Tensor, groups: Tensor, temperature: float) -> Tensor:

@@ -19,6 +19,7 @@ from ossicle import distributed, draw
 from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.model import Backbone
+from ossicle.objectives.memory import kept, part
 from ossicle.objectives.recordings import Recordings
 from ossicle.views import Views
 
@@ -74,22 +75,29 @@ class NPID(nn.Module):
         self.recordings = Recordings(self.groups)
         self.register_buffer("bank", random_rows(keys, dim, seed))
         self.register_buffer("scale", torch.zeros(()))
-        self._fresh: tuple[Tensor, Tensor] | None = None
+        self.fresh: tuple[Tensor, Tensor] | None = None  # rows, and where `after_step` moves them
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The loss of one batch; its features wait for `after_step`."""
-        feature = F.normalize(self.project(self.model.encode(self.views(batch.wave, draw))))
-        self._fresh = (batch.index, feature.detach())
+        feature = self.embed(self.model.encode(self.views(batch.wave, draw)))
+        self.fresh = batch.index, feature.detach()
+        return {"loss": self.loss(feature, batch.index, draw)}
+
+    def embed(self, feature: Tensor) -> Tensor:
+        """The encoder's features (B, D) -> (B, dim) unit vectors, as the bank holds them."""
+        return F.normalize(self.project(feature))
+
+    def loss(self, feature: Tensor, index: Tensor, draw: Draw) -> Tensor:
+        """How well the unit vectors (B, dim) are told to be of the clips `index` (B,), as ()."""
         if not self.negatives:
-            mates = self.recordings.mates(batch.index)
-            return {"loss": softmax(feature, self.bank, batch.index, mates, self.temperature)}
-        others = self.recordings.others(batch.index)
-        negatives = self.recordings.elsewhere(batch.index, draw.integers("negatives", self.negatives, high=others))
-        rows = torch.cat([batch.index[:, None], negatives], 1)
+            return softmax(feature, self.bank, index, self.recordings.mates(index), self.temperature)
+        others = self.recordings.others(index)
+        negatives = self.recordings.elsewhere(index, draw.integers("negatives", self.negatives, high=others))
+        rows = torch.cat([index[:, None], negatives], 1)
         logits = torch.einsum("bd,bkd->bk", feature, self.bank[rows]) / self.temperature
         if not self.scale:
             self.scale = distributed.mean(logits.exp())
-        return {"loss": nce(logits, self.scale, others.to(logits) / len(self.bank))}
+        return nce(logits, self.scale, others.to(logits) / len(self.bank))
 
     @torch.no_grad()
     def after_step(self) -> None:
@@ -97,31 +105,34 @@ class NPID(nn.Module):
 
         Of several processes each moves the rows of all, in the same order.
         """
-        if self._fresh is not None:
-            index, feature = (distributed.gather(part) for part in self._fresh)
+        if self.fresh is not None:
+            index, feature = map(distributed.gather, self.fresh)
             order = index.argsort()
             index, feature = index[order], feature[order]
             self.bank[index] = F.normalize(self.momentum * self.bank[index] + (1 - self.momentum) * feature)
-            self._fresh = None
+            self.fresh = None
 
     def memory(self) -> dict[str, Tensor]:
         """All state but the model's: what a later pretraining, on more or fewer clips, can `remember`."""
-        return {name: value for name, value in self.state_dict().items() if not name.startswith("model.")}
+        return kept(self)
 
     @torch.no_grad()
-    def remember(self, memory: dict[str, Tensor]) -> int:
-        """Takes over an earlier projection and the rows of clips that it knew; returns how many of these are here.
+    def remember(self, memory: dict[str, Tensor]) -> str:
+        """Takes over an earlier projection and the rows of clips that it knew; says how many of these go on.
 
         With `keep` the rows of all other clips that it knew follow after those of the clips that are here. Rows of
         another size are of no use: without `keep` nothing is taken over, with it that is a ValueError.
         """
+        memory = part(memory, "npid")
+        if "bank" not in memory:
+            return ""
         theirs_dim, dim = memory["bank"].shape[1], self.bank.shape[1]
         if theirs_dim != dim:
             if self.keep:
                 raise ValueError(
                     f"the earlier bank's rows have {theirs_dim} numbers, not {dim}: set dim = {theirs_dim}"
                 )
-            return 0
+            return f"its bank's rows have {theirs_dim} numbers, not {dim}, and a fresh bank is learned"
         self.project.load_state_dict({name: memory[f"project.{name}"] for name in self.project.state_dict()})
         mine, theirs = self.keys.numpy(), memory["keys"].numpy()
         _, here, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
@@ -132,7 +143,7 @@ class NPID(nn.Module):
                 old, own = memory[name], getattr(self, name)
                 setattr(self, name, torch.cat([own, old[gone].to(own)]))
             self.recordings = Recordings(self.groups)
-        return len(here)
+        return f"its projection goes on, and its bank's rows of {len(here)} of the {len(mine)} clips here"
 
 
 def random_rows(keys: np.ndarray, dim: int, seed: int, block: int = 4096) -> Tensor:
