@@ -20,6 +20,7 @@ from ossicle.data.loader import DataError
 from ossicle.recipe import RecipeError, from_dict
 from ossicle.run import RunError
 from ossicle.stops import TrainingError
+from ossicle.views.wave import Crop
 
 RATE = 8000
 
@@ -68,6 +69,27 @@ def lasting(folder):
     """The log without its clocks."""
     rows = [json.loads(line) for line in (Path(folder) / "log.jsonl").read_text().splitlines()]
     return [{name: value for name, value in row.items() if name not in ("seconds", "waited")} for row in rows]
+
+
+def test_views_choose_from_a_longer_stretch_than_the_model_hears(sounds, cache, tmp_path, monkeypatch):
+    """Half-second clips: a crop of 0.2 s lies anywhere in them, though the window that is kept is 0.2 s."""
+    came = []
+    crop = Crop.__call__
+    monkeypatch.setattr(
+        Crop, "__call__", lambda self, wave, draw: (came.append(wave.shape[-1]), crop(self, wave, draw))[1]
+    )
+    short = {"frontend": {"name": "logmel", "sample_rate": RATE, "seconds": 0.2, "n_fft": 256, "hop": 128, "mels": 16}}
+    views = [{"name": "crop", "seconds": 0.2}]
+    told = []
+    recipe = recipe_for(sounds, "contrastive", **short, views=views, stretch=0.5, stages=[{"epochs": 1, "lr": 1e-2}])
+    train.fit(recipe, tmp_path / "run", cache=cache, tell=lambda kind, row: told.append((kind, row)))
+    shapes = next(row for kind, row in told if kind == "shape")
+    assert set(came) == {RATE // 2}
+    assert model.load(tmp_path / "run").window == RATE // 5
+    assert shapes["image"] == shapes["view"]
+    assert recipe_for(sounds, stretch=0.1).stretch == 0.1
+    with pytest.raises(RecipeError, match="length in seconds"):
+        recipe_for(sounds, stretch=-1.0)
 
 
 def test_a_classifier_learns_what_is_plain_to_hear(sounds, cache, tmp_path):

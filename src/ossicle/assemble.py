@@ -33,6 +33,11 @@ def views(recipe: Recipe, model: Backbone) -> Views:
     return Views(model.frontend, [view.build(VIEWS, **context) for view in recipe.views])
 
 
+def stretch(recipe: Recipe, model: Backbone) -> int:
+    """The samples of a clip that views are given in training: the recipe's `stretch`, or the model's window."""
+    return max(model.window, round(recipe.stretch * model.sample_rate))
+
+
 def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
     """Assembles every stage on a window of silence for two made-up clips and tells the shapes: a mismatch fails at
     once.
@@ -42,10 +47,11 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
         for number, stage in enumerate(recipe.stages):
             if stage.frontend is not None:
                 model.hear(stage.frontend)
-            wave = torch.zeros(2, model.channels, model.window)
+            wave = torch.zeros(2, model.channels, stretch(recipe, model))
             made = views(recipe, model)
             view = made(wave, Draw(recipe.seed, 0, np.arange(2)), wave[:, None].expand(-1, made.others, -1, -1))
-            shown = {"wave": wave, "image": model.frontend(wave), "view": view, "feature": model.encode(view)}
+            image = model.frontend(wave[..., : model.window])
+            shown = {"wave": wave, "image": image, "view": view, "feature": model.encode(view)}
             tell("shape", {"stage": number} | {name: tuple(tensor.shape) for name, tensor in shown.items()})
 
 

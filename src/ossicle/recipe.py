@@ -87,6 +87,7 @@ class Recipe:
     `curve` looks at the test fold after every epoch, for a figure: nothing is chosen by it, and each look is counted.
 
     `channels` is 1, or 2 for stereo: a mono recording is then heard on both sides, and features are summed.
+    `stretch`: seconds of a clip that views choose from in training, where that is more than the model's window.
     `start` is the run or model folder to begin from; `{fold}` and `{seed}` in it are replaced by the run's own.
     `variants` are named overrides, `{ name = "wide", "encoder.width" = 128 }`; a `grid` adds every combination of its
     values to each, `{ "encoder.width" = [32, 64], batch = [16, 64] }`. `expect` is the published number.
@@ -105,6 +106,7 @@ class Recipe:
     seed: int = 0
     start: str | None = None
     channels: int = 1
+    stretch: float = 0.0
     policy: Literal["repeat", "zero"] = "repeat"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
@@ -132,6 +134,7 @@ class Recipe:
                 self.channels in (1, 2),
                 f"channels is {self.channels}; a model hears 1, to which others are mixed, or 2 for stereo",
             ),
+            (self.stretch >= 0, f"stretch is {self.stretch}; it is a length in seconds: 0 is the window's own"),
             (
                 0 <= self.max_bad <= 1,
                 f"max_bad is {self.max_bad}; it is a share of the files: 0.01 is one in a hundred",

@@ -161,14 +161,13 @@ class Session:
     @torch.no_grad()
     def normalize(self, clips: int = 512) -> None:
         """Fits mean and deviation on about `clips` training clips, without views."""
-        batches = islice(self.loader().epoch(0), math.ceil(clips / self.recipe.batch))
+        batches = islice(self.loader(self.backbone.window).epoch(0), math.ceil(clips / self.recipe.batch))
         self.backbone.fit_normalization([self.backbone.frontend(batch.usable().wave) for batch in batches])
 
-    def loader(self, **part: int) -> Loader:
-        """The training part's batches, cut to the present window, or of each the `part` of one `rank` of `ranks`."""
+    def loader(self, length: int, **part: int) -> Loader:
+        """The training part's batches, cut to `length`, or of each the `part` of one `rank` of `ranks`."""
         how: dict[str, Any] = {"seed": self.recipe.seed, "policy": self.recipe.policy, **part}
-        others = getattr(self.objective, "others", 0)
-        return Loader(self.source, self.backbone.window, self.recipe.batch, others=others, **how)
+        return Loader(self.source, length, self.recipe.batch, others=getattr(self.objective, "others", 0), **how)
 
     def new_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
         """The stage's optimizer: the encoder at the body's rate, everything above it at the full one."""
@@ -183,7 +182,8 @@ class Session:
         """What is left of one epoch, its row in the log, and a checkpoint when one is due."""
         self.objective.train()
         self.backbone.encoder.train(not stage.frozen)
-        loader = self.loader(rank=distributed.rank(), ranks=distributed.size())
+        length = assemble.stretch(self.recipe, self.backbone)
+        loader = self.loader(length, rank=distributed.rank(), ranks=distributed.size())
         number = sum(earlier.epochs for earlier in self.recipe.stages[: self.at.stage]) + self.at.epoch
         whole = loader.steps * sum(each.epochs for each in self.recipe.stages)
         clock, worked = time.monotonic(), time.process_time()
