@@ -10,8 +10,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any, Literal
 
+import numpy as np
+
 from ossicle.data import noise
 from ossicle.data.cache import Cache, Prepared
+from ossicle.data.dealing import share
 from ossicle.data.intake import look_over, refuse
 from ossicle.data.loader import DataError, Source, prepare
 from ossicle.data.manifest import Manifest, Parts
@@ -42,6 +45,12 @@ class Material:
     def source(self, part: Manifest) -> Source:
         """A part's sound."""
         return Source(part, self.cache, self.sample_rate, self.channels, frozenset(self.prepared.bad))
+
+    def bank(self) -> Source:
+        """The training part's sound without what is asked about: a transductive one holds the other parts too."""
+        asked = {clip.key for part in (self.parts.valid, self.parts.test) for clip in part.clips}
+        apart = [clip.key not in asked for clip in self.parts.train.clips]
+        return self.source(self.parts.train.select(np.array(apart, dtype=bool)))
 
     def describe(self) -> dict[str, Any]:
         """Plain values that say which data a run learned from; a resumed run must find them the same.
@@ -162,8 +171,10 @@ def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:
         parts = replace(parts, train=manifest)
     if supervised:
         parts = replace(parts, train=parts.train.labelled())
-        if split.few:
-            parts = replace(parts, train=parts.train.few(split.few, recipe.seed))
+    if split.share < 1:
+        parts = replace(parts, train=parts.train.select(share(parts.train.groups(), split.share, recipe.seed)))
+    if supervised and split.few:
+        parts = replace(parts, train=parts.train.few(split.few, recipe.seed))
     return replace(parts, train=noise.plant(parts.train, split.label_noise, split.noise_kind, recipe.seed))
 
 

@@ -64,13 +64,14 @@ class Stage:
 class Split:
     """What is learned from. `fold` is the test fold; `valid` a fold held out of training, or "next": the one after it.
 
-    `few` keeps that many labelled clips a class; `transductive` lets pretraining hear the test fold, and stamps it.
+    `share` keeps that part of the training recordings, and `few` that many labelled clips a class; `transductive` lets pretraining hear the test fold, and stamps it.
     `label_noise` is the share of the training part's labels to make wrong, and `noise_kind` the way (data.noise.plant).
     """
 
     fold: int | None = None
     valid: int | Literal["next"] | None = None
     few: int | None = None
+    share: float = 1.0
     transductive: bool = False
     label_noise: float = 0.0
     noise_kind: Literal["symmetric", "pair"] = "symmetric"
@@ -78,6 +79,10 @@ class Split:
     def __post_init__(self) -> None:
         if not 0 <= self.label_noise <= 1:
             raise RecipeError(f"label_noise is {self.label_noise}; it is a share of the labels: 0.4 is four in ten")
+        if not 0 < self.share <= 1:
+            raise RecipeError(
+                f"share is {self.share}; it is the part of the recordings to learn from: 0.25 is a quarter"
+            )
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class Recipe:
 
     `channels` is 1, or 2 for stereo: a mono recording is then heard on both sides, and features are summed.
     `stretch`: seconds of a clip that views choose from in training, where that is more than the model's window.
+    `hop`: seconds from window to window where a clip is longer than one and is evaluated; None for a window.
     `start` is the run or model folder to begin from; `{fold}` and `{seed}` in it are replaced by the run's own.
     `variants` are named overrides, `{ name = "wide", "encoder.width" = 128 }`; a `grid` adds every combination of its
     values to each, `{ "encoder.width" = [32, 64], batch = [16, 64] }`. `expect` is the published number.
@@ -107,6 +113,7 @@ class Recipe:
     start: str | None = None
     channels: int = 1
     stretch: float = 0.0
+    hop: float | None = None
     policy: Literal["repeat", "zero"] = "repeat"
     precision: Literal["auto", "bf16", "fp32"] = "auto"
     compile: bool = False
@@ -135,6 +142,7 @@ class Recipe:
                 f"channels is {self.channels}; a model hears 1, to which others are mixed, or 2 for stereo",
             ),
             (self.stretch >= 0, f"stretch is {self.stretch}; it is a length in seconds: 0 is the window's own"),
+            (self.hop is None or self.hop > 0, f"hop is {self.hop}; it is a length in seconds: half a window, say"),
             (
                 0 <= self.max_bad <= 1,
                 f"max_bad is {self.max_bad}; it is a share of the files: 0.01 is one in a hundred",

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
+
+from ossicle import draw
 
 
 def deal(counts: np.ndarray, chance: np.ndarray, n: int) -> np.ndarray:
@@ -34,6 +38,17 @@ def some(counts: np.ndarray, chance: np.ndarray, share: float) -> np.ndarray:
             room -= counts[recording]
             taken[recording] = True
     return taken
+
+
+def share(groups: np.ndarray, part: float, seed: int) -> np.ndarray:
+    """(n,) recordings' names in numbers -> (n,) bool: the clips of that part of the recordings, one at least.
+
+    Whatever the labels. A recording's chance is its own, so a smaller part of the same recordings is in a larger one.
+    """
+    names = np.unique(groups)
+    chance = draw.uniform(names, seed=seed, name="share")
+    taken = names[np.argsort(chance, kind="stable")[: math.ceil(round(part * len(names), 9))]]
+    return np.isin(groups, taken)
 
 
 def turns(recording: np.ndarray, clip_chance: np.ndarray, recording_chance: np.ndarray) -> np.ndarray:
