@@ -64,8 +64,9 @@ class Stage:
 class Split:
     """What is learned from. `fold` is the test fold; `valid` a fold held out of training, or "next": the one after it.
 
-    `share` keeps that part of the training recordings, and `few` that many labelled clips a class; `transductive` lets pretraining hear the test fold, and stamps it.
-    `label_noise` is the share of the training part's labels to make wrong, and `noise_kind` the way (data.noise.plant).
+    `share` keeps that part of the training recordings, and `few` that many labelled clips a class; `transductive` lets
+    pretraining hear the test fold, and stamps it. `label_noise` is the share of the training part's labels to make
+    wrong, and `noise_kind` the way (data.noise.plant).
     """
 
     fold: int | None = None
@@ -80,9 +81,7 @@ class Split:
         if not 0 <= self.label_noise <= 1:
             raise RecipeError(f"label_noise is {self.label_noise}; it is a share of the labels: 0.4 is four in ten")
         if not 0 < self.share <= 1:
-            raise RecipeError(
-                f"share is {self.share}; it is the part of the recordings to learn from: 0.25 is a quarter"
-            )
+            raise RecipeError(f"share is {self.share}; it is a part of the recordings: 0.25 is a quarter")
 
 
 @dataclass(frozen=True)
