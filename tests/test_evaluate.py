@@ -10,7 +10,7 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import evaluate, train
+from ossicle import evaluate, material, train
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Source, prepare
 from ossicle.data.manifest import Clip, Manifest
@@ -246,6 +246,45 @@ def test_siblings_of_a_query_are_no_neighbors_while_it_is_watched(classifier, ma
     clips = [replace(clip, group=clip.labels[0]) for clip in manifest.clips]
     row = evaluate.watch(classifier.backbone, *[replace(source, manifest=replace(manifest, clips=tuple(clips)))] * 2)
     assert row["valid_knn_accuracy"] == 0.0
+
+
+def test_a_finished_encoder_says_what_its_validation_part_makes_of_it(sounds, manifest, cache, tmp_path):
+    """By neighbors and by a linear probe, and clip by clip, the features being those of the training part's windows."""
+    folder = trained(sounds, cache, tmp_path / "run", "npid", split={"fold": 1, "valid": 2})
+    valid = json.loads((folder / "result.json").read_text())["valid"]
+    names = ("accuracy", "class_accuracy", "mAP")
+    assert list(valid) == [f"valid_{way}_{name}" for way in ("knn", "linear") for name in names]
+    parts = manifest.split(1, 2)
+    (bank, _), (feature, _) = (
+        evaluate.embed(load(folder), Source(part, cache, RATE)) for part in (parts.train, parts.valid)
+    )
+    probe = measures.linear_probe(bank, parts.train.targets(), feature, classes=2)
+    assert valid["valid_linear_accuracy"] == (probe.argmax(1) == parts.valid.targets()).mean()
+    for file, way in (("", "knn"), ("-linear_probe", "linear")):
+        with (folder / f"predictions-valid{file}.csv").open(newline="") as lines:
+            rows = list(csv.DictReader(lines))
+        assert [row["name"] for row in rows] == [clip.name for clip in parts.valid.clips]
+        assert {row["fold"] for row in rows} == {"1"}
+        assert np.mean([float(row["correct"]) for row in rows]) == valid[f"valid_{way}_accuracy"]
+    assert "evaluation.json" not in {path.name for path in folder.iterdir()}
+
+
+def test_a_probe_learns_from_no_recording_that_it_is_asked_about(classifier, manifest, source, tmp_path):
+    clips = [replace(clip, group=clip.labels[0]) for clip in manifest.clips]
+    own = replace(source, manifest=replace(manifest, clips=tuple(clips)))
+    assert "valid_linear_accuracy" not in evaluate.validate(classifier.backbone, own, own, tmp_path)["valid"]
+    half = replace(
+        source, manifest=replace(manifest, clips=tuple(clips[:-2] + [replace(c, group="") for c in clips[-2:]]))
+    )
+    assert "valid_linear_accuracy" in evaluate.validate(classifier.backbone, half, own, tmp_path)["valid"]
+
+
+def test_what_a_transductive_pretraining_is_asked_about_is_no_neighbor(sounds, cache):
+    tree = {"data": {"name": "csv", "path": str(sounds / "clips.csv")}, "objective": "npid"}
+    tree |= {"split": {"fold": 1, "valid": 2, "transductive": True}, "frontend": FRONTEND, "encoder": ENCODER}
+    found = material.gather(from_dict(tree | {"stages": [{"epochs": 1}]}), cache, sample_rate=RATE)
+    assert len(found.parts.train) == 18
+    assert {clip.fold for clip in found.bank().manifest.clips} == {3}
 
 
 def test_transductive_pretraining_is_stamped_and_its_bank_is_not(sounds, cache, tmp_path, monkeypatch):

@@ -30,6 +30,14 @@ def sounds(tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
+def thirds(sounds):
+    """The same in three folds."""
+    table = sounds.read_text().replace(",2,", ",3,").replace("3.wav,1", "3.wav,2").replace("4.wav,1", "4.wav,2")
+    sounds.with_name("thirds.csv").write_text(table)
+    return sounds.with_name("thirds.csv")
+
+
+@pytest.fixture(scope="module")
 def cache(tmp_path_factory):
     return Cache(tmp_path_factory.mktemp("cache"))
 
@@ -86,6 +94,63 @@ def test_a_pretrainings_test_fold_is_not_opened(sounds, cache, tmp_path):
     assert folds.run(recipe, tmp_path, cache=cache) == {"rows": []}
     assert (tmp_path / "fold2" / "model").exists()
     assert not (tmp_path / "fold2" / "evaluation.json").exists()
+
+
+SHORT = {"stages": [{"epochs": 1, "lr": 1e-2}], "encoder": {"name": "small", "width": 4, "attention": 8}}
+"""What is not there to learn well, but to be there."""
+
+
+def both_ways(row):
+    """A row's numbers by 5 neighbors and by a linear probe."""
+    return {"knn": row, "linear": row["linear"]}
+
+
+def test_encoders_test_folds_are_opened_where_that_is_asked_for_and_once(sounds, cache, tmp_path, monkeypatch):
+    recipe = recipe_for(sounds, "npid", variants=[{"name": "one"}, {"name": "two", "seed": 1}], **SHORT)
+    assert folds.run(recipe, tmp_path, cache=cache) == {"rows": []}
+    table = folds.run(recipe, tmp_path, cache=cache, evaluate=True)
+    rows = {row["variant"]: row for row in table["rows"]}
+    assert [(row["by"], row["folds"], row["openings"]) for row in rows.values()] == [("test", [1, 2], 1)] * 2
+    for way in ("knn", "linear"):
+        one, two = (both_ways(rows[name])[way] for name in ("one", "two"))
+        assert one["measure"] == f"{way}_accuracy"
+        found = [read_json(tmp_path / "one" / f"fold{fold}" / "evaluation.json") for fold in (1, 2)]
+        assert one[f"{way}_accuracy"] == [
+            (each if way == "knn" else each["linear_probe"])["accuracy"] for each in found
+        ]
+        for over in ("recordings", "folds"):
+            assert two["against_first"][over]["mean"] == pytest.approx(two["mean"] - one["mean"])
+        assert "against_first" not in one
+    told = words.tabled(table).splitlines()
+    assert told[0].startswith("one knn_accuracy  ")
+    assert told[2].startswith("  linear_accuracy  ")
+    assert told[-1] == f"    {rows['two']['linear']['against_first']['folds']['sentence']}"
+    monkeypatch.setattr(folds, "fit", None)  # nothing is left to do
+    monkeypatch.setattr(folds, "final", None)
+    assert folds.run(recipe, tmp_path, cache=cache, evaluate=True) == table
+    (tmp_path / "two" / "fold2" / "evaluation.json").unlink()
+    assert folds.tabulate(folds.cells(recipe, tmp_path))["rows"][0]["folds"] == [1, 2]
+
+
+def test_variants_of_encoders_are_compared_on_the_validation_part(thirds, cache, tmp_path):
+    variants = [{"name": "one"}, {"name": "two", "seed": 1}, {"name": "bare", "split.valid": None}]
+    recipe = recipe_for(thirds, "npid", split={"valid": "next"}, variants=variants, **SHORT)
+    table = folds.run(recipe, tmp_path, cache=cache)
+    rows = {row["variant"]: row for row in table["rows"]}
+    assert [(name, row["by"], row["openings"]) for name, row in rows.items()] == [
+        ("one", "validation", 0),
+        ("two", "validation", 0),
+    ]
+    for way in ("knn", "linear"):
+        one, two = (both_ways(rows[name])[way] for name in ("one", "two"))
+        valid = [read_json(tmp_path / "one" / f"fold{fold}" / "result.json")["valid"] for fold in (1, 2, 3)]
+        assert one[f"{way}_accuracy"] == [each[f"valid_{way}_accuracy"] for each in valid]
+        for over in ("recordings", "folds"):
+            assert two["against_first"][over]["mean"] == pytest.approx(two["mean"] - one["mean"])
+    (tmp_path / "one" / "fold2" / "predictions-valid.csv").unlink()
+    rows = {row["variant"]: row for row in folds.tabulate(folds.cells(recipe, tmp_path))["rows"]}
+    assert "earlier version" in rows["two"]["not_compared"]
+    assert "against_first" in rows["two"]["linear"]
 
 
 def test_each_fold_begins_from_its_own_pretraining(sounds, cache, tmp_path):
@@ -166,14 +231,10 @@ def test_a_grid_is_every_combination_of_its_values(sounds, tmp_path):
         recipe_for(sounds, grid={"encoder.width": 4})
 
 
-def test_a_grid_of_encoders_tells_the_best_point_of_each_set_and_their_mean(sounds, cache, tmp_path):
+def test_a_grid_of_encoders_tells_the_best_point_of_each_set_and_their_mean(thirds, cache, tmp_path):
     variants = [{"name": "one"}, {"name": "two", "seed": 1}]
     split, grid = {"valid": "next"}, {"objective.dim": [4, 8]}
-    recipe = recipe_for(sounds, "npid", split=split, grid=grid, variants=variants, stages=[{"epochs": 1, "lr": 1e-2}])
-    sounds.with_name("four.csv").write_text(
-        sounds.read_text().replace(",2,", ",3,").replace("3.wav,1", "3.wav,2").replace("4.wav,1", "4.wav,2")
-    )
-    recipe = recipe.override({"data.path": str(sounds.with_name("four.csv"))})
+    recipe = recipe_for(thirds, "npid", split=split, grid=grid, variants=variants, stages=[{"epochs": 1, "lr": 1e-2}])
     table = folds.run(recipe, tmp_path, folds=[1], cache=cache)
     rows = {(row["set"], row["point"]["objective.dim"]): row for row in table["rows"]}
     assert len(rows) == 4

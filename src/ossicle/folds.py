@@ -15,10 +15,11 @@ from typing import Any
 import numpy as np
 import torch
 
-from ossicle import distributed, evaluate
+from ossicle import distributed
 from ossicle.data.cache import Cache
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
+from ossicle.evaluate import answers, compare, final
 from ossicle.material import FOLDS, Tell, mean_cost, quiet
 from ossicle.model import Classifier
 from ossicle.recipe import Recipe, from_dict
@@ -73,118 +74,174 @@ def run(
     folds: Iterable[int] | None = None,
     seeds: Iterable[int] | None = None,
     jobs: int = 1,
+    evaluate: bool = False,
     keep_models: bool = True,
     cache: Cache | None = None,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
     """Runs what is missing of a recipe's table and writes OUT/table.json. Each classifier's test fold is opened, once;
-    a pretraining's is left for `evaluate.final`: its row is what the validation part says, if there is one.
+    an encoder's only where `evaluate` says so, and once too: without, its row is what the validation part says, if
+    there is one.
 
     `jobs` cells run at a time, each in a process of its own with its share of the threads, telling no steps.
     `keep_models` False removes each cell's weights after its evaluation: a benchmark needs the numbers only.
     """
     every = distributed.after_first(lambda: cells(recipe, out, folds=folds, seeds=seeds))
     if jobs > 1:
-        _side_by_side(every, jobs, keep_models, cache, tell)
+        _side_by_side(every, jobs, tell, evaluate=evaluate, keep_model=keep_models, cache=cache)
     for number, cell in enumerate(every):
         tell("cell", {"done": number, "total": len(every), "folder": str(cell.folder)})
-        work(cell, keep_model=keep_models, cache=cache, tell=tell)
+        work(cell, evaluate=evaluate, keep_model=keep_models, cache=cache, tell=tell)
     table = distributed.first(tabulate, every)
     distributed.first(write_json, Path(out) / "table.json", table)
     return table
 
 
-def work(cell: Cell, *, keep_model: bool = True, cache: Cache | None = None, tell: Tell = quiet) -> dict[str, Any]:
-    """One cell: trained and, if it knows classes, evaluated; or read where that is done."""
-    if (known := distributed.first(_known, cell)) is not None:
+def work(
+    cell: Cell, *, evaluate: bool = False, keep_model: bool = True, cache: Cache | None = None, tell: Tell = quiet
+) -> dict[str, Any]:
+    """One cell: trained and, if it knows classes or is asked to, evaluated; or read where that is done."""
+    if (known := distributed.first(_known, cell, evaluate)) is not None:
         return known
     result = fit(cell.recipe, cell.folder, cache=cache, tell=tell)
-    if result["kind"] != Classifier.kind:
+    if result["kind"] != Classifier.kind and not evaluate:
         return result
-    result = distributed.first(evaluate.final, cell.folder, cache=cache)
+    result = distributed.first(final, cell.folder, cache=cache)
     if not keep_model and distributed.rank() == 0:
         shutil.rmtree(cell.folder / "model", ignore_errors=True)
     return result
 
 
-def _known(cell: Cell) -> dict[str, Any] | None:
-    """What is there to be read of this very cell: a classifier's evaluation, or an encoder's result."""
-    result, evaluation = cell.folder / "result.json", cell.folder / "evaluation.json"
-    encoder = result.exists() and read_json(result)["kind"] != Classifier.kind
-    done = result if encoder else evaluation
+def _known(cell: Cell, evaluate: bool) -> dict[str, Any] | None:
+    """What is there to be read of this very cell: its evaluation, or the result of an encoder that wants none."""
+    done = cell.folder / ("result.json" if _is_encoder(cell) and not evaluate else "evaluation.json")
     same = done.exists() and from_dict(read_json(cell.folder / "recipe.json")) == cell.recipe
     return read_json(done) if same else None
 
 
-def _side_by_side(every: list[Cell], jobs: int, keep_models: bool, cache: Cache | None, tell: Tell) -> None:
+def _is_encoder(cell: Cell) -> bool:
+    result = cell.folder / "result.json"
+    return result.exists() and read_json(result)["kind"] != Classifier.kind
+
+
+def _side_by_side(every: list[Cell], jobs: int, tell: Tell, **how: Any) -> None:
     """Hands out a cell when one is done: after Ctrl-C or an error nothing new begins."""
     threads, left, running = max(1, len(os.sched_getaffinity(0)) // jobs), iter(every), dict[Future[Any], Cell]()
     with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
         for number in range(len(every)):
             for cell in itertools.islice(left, jobs - len(running)):
-                running[pool.submit(work, cell, keep_model=keep_models, cache=cache)] = cell
+                running[pool.submit(work, cell, **how)] = cell
             done = next(as_completed(running))
             done.result()
             tell("cell", {"done": number + 1, "total": len(every), "folder": str(running.pop(done).folder)})
 
 
+@dataclass(frozen=True)
+class Score:
+    """What a cell is worth: on which part, by what measure, and the file that says so clip by clip."""
+
+    by: str
+    measure: str
+    value: float
+    file: Path
+
+
+Pile = list[tuple[Cell, list[Score]]]  # the cells of one row, and the scores of each
+
+
 def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
     """Finished cells -> one row a variant and point: each fold's score (seeds averaged), mean, sd (ddof 1), and the
-    paired difference to the first variant at the same point of the grid.
+    paired difference to the first variant at the same point of the grid (for several labels a clip, of the share of
+    classes told rightly).
 
-    The score is a classifier's accuracy on the test fold (mAP for several labels a clip), and 5-NN's on the validation
-    part for an encoder. A grid of encoders adds `best`, the best point of each variant, and `average`, the mean of
-    these over variants, as DLS sets its parameters.
+    The score is a classifier's accuracy on the test fold (mAP for several labels a clip). An encoder's is 5-NN's, and
+    under `linear` are the same numbers of a linear probe: on the test fold where all of the table's encoders were
+    evaluated on theirs, else on the validation part. `not_compared` says why there is no difference. A grid of encoders
+    adds `best`, the best point of each variant, and `average`, the mean of these over variants, as DLS sets its
+    parameters.
     """
-    piles: dict[tuple[str, str], list[Cell]] = {}
+    every = list(every)
+    opened = all((cell.folder / "evaluation.json").exists() for cell in every if _is_encoder(cell))
+    piles: dict[tuple[str, str], Pile] = {}
     for cell in every:
-        if _score(cell):
-            piles.setdefault((cell.variant, titled(cell.point)), []).append(cell)
-    rows = [_row(found) for found in piles.values()]
+        if scores := _scores(cell, opened):
+            piles.setdefault((cell.variant, titled(cell.point)), []).append((cell, scores))
     first = next(iter(piles), ("", ""))[0]
-    for row, ((variant, point), found) in zip(rows, piles.items(), strict=True):
-        if row["by"] == "test" and variant != first and (first, point) in piles:
-            row["against_first"] = evaluate.compare([c.folder for c in found], [c.folder for c in piles[first, point]])
+    rows = [
+        _row(pile, piles.get((first, point), []) if variant != first else [])
+        for (variant, point), pile in piles.items()
+    ]
     return {"rows": rows} | _chosen(rows)
 
 
-def _score(cell: Cell) -> tuple[str, str, float] | None:
-    """(part, measure, value) of a cell, if there is anything to show."""
-    if (cell.folder / "evaluation.json").exists():
-        found = read_json(cell.folder / "evaluation.json")
-        measure = "accuracy" if "accuracy" in found else "mAP"
-        return "test", measure, found[measure]
-    if (cell.folder / "result.json").exists():
-        valid = read_json(cell.folder / "result.json").get("valid", {})
-        measure = "knn_accuracy" if "valid_knn_accuracy" in valid else "knn_mAP"
-        if f"valid_{measure}" in valid:
-            return "validation", measure, valid[f"valid_{measure}"]
-    return None
+def _scores(cell: Cell, opened: bool) -> list[Score]:
+    """What there is to show of a cell; the linear probe of an encoder comes second."""
+    tested, encoder = cell.folder / "evaluation.json", _is_encoder(cell)
+    valid = read_json(cell.folder / "result.json").get("valid", {}) if encoder else {}
+    if tested.exists() and (opened or not valid):
+        found = read_json(tested)
+        ways = {"knn": found, "linear": found["linear_probe"]} if encoder else {"": found}
+        return [_score("test", way, scores, cell.folder / answers.TEST[way]) for way, scores in ways.items()]
+    told = {way: _below(f"valid_{way}_", valid) for way in ("knn", "linear")}
+    return [
+        _score("validation", way, scores, cell.folder / answers.VALID[way]) for way, scores in told.items() if scores
+    ]
 
 
-def _row(found: list[Cell]) -> dict[str, Any]:
-    scored = [score for cell in found if (score := _score(cell))]
-    by, measure = scored[0][:2]
-    results = [read_json(cell.folder / "result.json") for cell in found]
-    folds = sorted({cell.fold for cell in found})
-    by_fold: dict[int, list[float]] = {fold: [] for fold in folds}
-    for score, cell in zip(scored, found, strict=True):
-        by_fold[cell.fold].append(score[2])
-    scores = [float(np.mean(values)) for values in by_fold.values()]
+def _score(by: str, way: str, found: Mapping[str, Any], file: Path) -> Score:
+    measure = "accuracy" if "accuracy" in found else "mAP"
+    return Score(by, f"{way}_{measure}".lstrip("_"), found[measure], file)
+
+
+def _below(prefix: str, found: Mapping[str, Any]) -> dict[str, Any]:
+    return {name.removeprefix(prefix): value for name, value in found.items() if name.startswith(prefix)}
+
+
+def _row(pile: Pile, first: Pile) -> dict[str, Any]:
+    cells = [cell for cell, _ in pile]
+    results = [read_json(cell.folder / "result.json") for cell in cells]
+    blocks = [_block(pile, first, way) for way in range(min(len(scores) for _, scores in pile))]
     return {
-        "variant": ", ".join(filter(None, (found[0].variant, titled(found[0].point)))),
-        "set": found[0].variant,
-        "point": dict(found[0].point),
-        "folds": folds,
-        "by": by,
-        "measure": measure,
-        measure: scores,
-        "mean": float(np.mean(scores)),
-        "sd": float(np.std(scores, ddof=1)) if len(scores) > 1 else None,
-        "runs": len(found),
+        "variant": ", ".join(filter(None, (cells[0].variant, titled(cells[0].point)))),
+        "set": cells[0].variant,
+        "point": dict(cells[0].point),
+        "folds": sorted({cell.fold for cell in cells}),
+        "by": pile[0][1][0].by,
+        **blocks[0],
+        **({"linear": blocks[1]} if blocks[1:] else {}),
+        "runs": len(cells),
         "pretraining": sorted({result["pretraining"] for result in results}),
-        "openings": max(_openings(cell) for cell in found),
+        "openings": max(_openings(cell) for cell in cells),
     } | mean_cost(results)
+
+
+def _block(pile: Pile, first: Pile, way: int) -> dict[str, Any]:
+    """One score's numbers: by fold, mean, deviation, and the difference to the `first` variant's."""
+    by_fold: dict[int, list[float]] = {}
+    for cell, scores in sorted(pile, key=lambda each: each[0].fold):
+        by_fold.setdefault(cell.fold, []).append(scores[way].value)
+    values = [float(np.mean(each)) for each in by_fold.values()]
+    score = pile[0][1][way]
+    return {
+        "measure": score.measure,
+        score.measure: values,
+        "mean": float(np.mean(values)),
+        "sd": float(np.std(values, ddof=1)) if len(values) > 1 else None,
+    } | _against(pile, first, way)
+
+
+def _against(pile: Pile, first: Pile, way: int) -> dict[str, Any]:
+    """The paired difference, or why there is none."""
+    if not first or any(len(scores) <= way for _, scores in first):
+        return {}
+    if pile[0][1][way].by != first[0][1][way].by:
+        return {"not_compared": "one was scored on its test fold and the other on its validation part"}
+    try:
+        return {"against_first": compare(*([scores[way].file for _, scores in side] for side in (pile, first)))}
+    except FileNotFoundError as error:
+        return {"not_compared": f"{error.filename} is not there: that run is of an earlier version"}
+    except ValueError as error:
+        return {"not_compared": str(error)}
 
 
 def _openings(cell: Cell) -> int:

@@ -24,6 +24,7 @@ def learn(
     fold: int | None = None,
     seeds: Iterable[int] = (),
     jobs: int = 1,
+    evaluate: bool = False,
     allow: tuple[str, ...] = (),
     device: str = "cpu",
 ) -> str:
@@ -40,7 +41,7 @@ def learn(
         try:
             if folds:
                 asked: dict[str, Any] = {"folds": [fold] if fold else None, "seeds": seeds, "jobs": jobs}
-                return words.tabled(table.run(recipe, out, **asked, tell=tell))
+                return words.tabled(table.run(recipe, out, **asked, evaluate=evaluate, tell=tell))
             return words.finished(fit(recipe, out, allow=allow, tell=tell))
         except DataError:
             if tell.bad and not is_run(out):

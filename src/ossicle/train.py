@@ -254,7 +254,8 @@ class Session:
         if self.recipe.watch and (last or row["epoch"] % self.recipe.watch == 0):
             row |= self.watch()
         if self.recipe.curve:
-            row |= evaluate.curve(self.model, self.source, self.material.source(self.material.parts.test))
+            test = self.material.source(self.material.parts.test)
+            row |= evaluate.curve(self.model, self.source, test, hop=self.recipe.hop)
         self.run.log(row)
         self.tell("epoch", row)
         if last or time.monotonic() - self.saved >= self.save_every:
@@ -262,11 +263,11 @@ class Session:
 
     def watch(self) -> dict[str, Any]:
         """What the validation part says, if there is one."""
-        valid = self.material.source(self.material.parts.valid)
-        return evaluate.watch(self.model, self.source, valid) if len(valid.manifest) else {}
+        bank, valid = self.material.bank(), self.material.source(self.material.parts.valid)
+        return evaluate.watch(self.model, bank, valid, hop=self.recipe.hop) if len(valid.manifest) else {}
 
     def finish(self) -> dict[str, Any]:
-        """Calibrates on the validation part, saves the model, and closes the run with its result."""
+        """Asks the validation part, saves the model, and closes the run with its result."""
         parts, start = self.material.parts, self.recipe.base_start
         result: dict[str, Any] = {
             "kind": self.model.kind,
@@ -283,9 +284,8 @@ class Session:
             "pretraining": material.stamp(start, self.material.digests(parts.test)),
         }
         if len(parts.valid):
-            if isinstance(self.model, Classifier):
-                result["temperature"] = evaluate.calibrate(self.model, self.material.source(parts.valid))
-            result["valid"] = self.watch()
+            sources, how = (self.material.bank(), self.material.source(parts.valid)), {"hop": self.recipe.hop}
+            result |= evaluate.validate(self.model, *sources, self.run.folder, fold=self.recipe.split.fold, **how)
         self.model.eval().save(self.run.folder / "model")
         if memory := self.objective.memory():
             checkpoint.save(self.run.folder / "memory", memory, {"kind": "memory"})

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TOLD = ("loss", "accuracy", "valid_accuracy", "valid_knn_accuracy", "valid_mAP", "valid_knn_mAP")
+TOLD = ("loss", "feature_sd", "accuracy", "valid_accuracy", "valid_knn_accuracy", "valid_mAP", "valid_knn_mAP")
 STAMPS = {
     "transductive": "pretraining is transductive: it heard clips of the test fold",
     "unknown": "nothing tells what pretraining heard",
@@ -39,7 +39,7 @@ def _value(name: str, value: Any) -> str:
 def finished(result: dict[str, Any]) -> str:
     """A run's result: what it took, and what the validation part says."""
     lines = [f"{result['steps']} steps in {cost(result)}"]
-    lines += [f"  {name:24}{_value(name, value)}" for name, value in result.get("valid", {}).items()]
+    lines += [f"  {name:28}{_value(name, value)}" for name, value in result.get("valid", {}).items()]
     return "\n".join([*lines, *_stamp(result)])
 
 
@@ -118,18 +118,28 @@ def tabled(table: dict[str, Any]) -> str:
         return "encoders, which know no classes yet"
     lines = []
     for row in table["rows"]:
-        spread = "" if row["sd"] is None else f" ± {percent(row['sd'])}"
-        folds = "  ".join(percent(value) for value in row[row["measure"]])
         stamps = ", ".join(row["pretraining"])
-        name = f"{row['variant']} {row['measure']}".strip()
-        lines.append(f"{name}  {percent(row['mean'])}{spread}  (folds {folds}; pretraining {stamps})")
+        number, *differences = _scores(row)
+        lines.append(f"{row['variant']} {number}; pretraining {stamps})".strip())
         lines += [f"  {learned}"] if (learned := cost(row)) else []
-        lines += [f"  {found['sentence']}" for found in row.get("against_first", {}).values() if found]
+        lines += [f"  {each}" for each in differences]
+        if "linear" in row:
+            number, *differences = _scores(row["linear"])
+            lines += [f"  {number})", *(f"    {each}" for each in differences)]
     for name, found in table.get("best", {}).items():
         lines.append(f"best{f' for {name}' * bool(name)}: {titled(found['point'])} ({percent(found['mean'])})")
     if average := table.get("average"):
         lines.append(f"on average: {titled(average)}")
     return "\n".join(lines)
+
+
+def _scores(row: Mapping[str, Any]) -> list[str]:
+    """A row's measure, its mean, deviation and folds (in an open bracket), and then how it compares with the first."""
+    spread = "" if row["sd"] is None else f" ± {percent(row['sd'])}"
+    folds = "  ".join(percent(value) for value in row[row["measure"]])
+    sentences = [found["sentence"] for found in row.get("against_first", {}).values() if found]
+    untold = [f"not compared: {row['not_compared']}"] if "not_compared" in row else []
+    return [f"{row['measure']}  {percent(row['mean'])}{spread}  (folds {folds}", *sentences, *untold]
 
 
 def titled(point: Mapping[str, Any], equals: str = " ", comma: str = ", ") -> str:

@@ -117,6 +117,7 @@ def run(
     folds: Folds = False,
     seeds: Annotated[tuple[int, ...], option("One run for each of these seeds.")] = (),
     jobs: Annotated[int, option("Runs of a table at a time, each in a process of its own.")] = 1,
+    evaluate: Annotated[bool, option("Open the test folds of a table's encoders too: kNN and linear probe.")] = False,
     learning: Learning = USUAL,
 ) -> int:
     """Follow a recipe, recipes/hello.toml say: what every learning verb calls."""
@@ -129,8 +130,10 @@ def run(
     out = out or Path("runs", recipe.stem)
     asked = followed.override(learning.changes())
     several = folds or bool(seeds or asked.variants or asked.grid)
+    if evaluate and not several:
+        raise UsageError(f"--evaluate is for tables: add --folds, or after this run say ossicle evaluate {shown(out)}")
     ways = learning.ways() | ({} if folds else {"fold": asked.split.fold})
-    print(learn(asked, out, **ways, folds=several, seeds=seeds, jobs=jobs))
+    print(learn(asked, out, **ways, folds=several, seeds=seeds, jobs=jobs, evaluate=evaluate))
     after = "report" if several else "export" if asked.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0

@@ -20,6 +20,7 @@ def evaluate(
     *,
     knn: Annotated[int, option("Of an encoder: how many nearest neighbors vote.")] = 5,
     sigma: Annotated[float, option("Of an encoder: a neighbor of cosine s has the vote exp(s / sigma).")] = 0.07,
+    hop: Annotated[float | None, option("Seconds from window to window [default: the recipe's, or a window].")] = None,
 ) -> int:
     """Accuracy of a run on its test fold, or on other data: classes, confusion; kNN and linear probe of an encoder.
 
@@ -31,7 +32,7 @@ def evaluate(
 
     runs = [] if is_run(folder) else sorted(path.parent for path in folder.glob("fold*/recipe.json"))
     manifest = None if source is None else datasets.load(source)
-    results = [final(one, manifest, k=knn, sigma=sigma) for one in runs or [folder]]
+    results = [final(one, manifest, k=knn, sigma=sigma, hop=hop) for one in runs or [folder]]
     print("\n".join(words.scored(result) for result in results))
     after = f"train LABELLED --from {shown(folder)} -o runs/rec"
     if results[0]["kind"] == "classifier":

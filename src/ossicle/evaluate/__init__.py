@@ -1,6 +1,7 @@
 """A model and clips -> (n, K) probabilities, (n, D) features, and what they are worth.
 
-exam.py       final, curve: the only readers of a test fold; watch, what training is shown of a validation part
+exam.py       final, curve: the only readers of a test fold
+glance.py     watch, validate: what training is shown of a validation part, and what its result says of it
 predict.py    predict, embed, calibrate: a model's answers, a clip's being the mean over its windows
 measures.py   metrics, kNN, linear probe, temperature: arrays in, numbers out
 intervals.py  the bootstrap over recordings and the t over folds
@@ -8,7 +9,8 @@ answers.py    predictions.csv, and two sets of runs compared clip by clip
 """
 
 from ossicle.evaluate.answers import compare
-from ossicle.evaluate.exam import EvaluationError, curve, final, watch
+from ossicle.evaluate.exam import EvaluationError, curve, final
+from ossicle.evaluate.glance import validate, watch
 from ossicle.evaluate.intervals import Interval, bootstrap, paired, paired_t
 from ossicle.evaluate.measures import knn, linear_probe, metrics
 from ossicle.evaluate.predict import Prediction, calibrate, embed, predict
@@ -29,5 +31,6 @@ __all__ = [
     "paired",
     "paired_t",
     "predict",
+    "validate",
     "watch",
 ]

@@ -1,4 +1,4 @@
-"""predictions.csv: what a model answered to every test clip, kept so that two models can be compared clip by clip."""
+"""predictions.csv: what a model answered to every clip that it was asked, so that two can be compared clip by clip."""
 
 from __future__ import annotations
 
@@ -16,14 +16,21 @@ from ossicle.evaluate.intervals import Interval, paired, paired_t
 from ossicle.evaluate.measures import correct, known
 
 FILE = "predictions.csv"
+TEST = {"": FILE, "knn": FILE, "linear": "predictions-linear_probe.csv"}
+"""The files of a run's test fold: by a classifier, or by an encoder's neighbors and linear probe."""
+VALID = {"": "predictions-valid.csv", "knn": "predictions-valid.csv", "linear": "predictions-valid-linear_probe.csv"}
+"""Those of its validation part."""
 _HEADER = ["name", "start", "group", "fold", "target", "prediction", "correct"]
 
 
-def write(path: str | Path, part: Manifest, probability: np.ndarray, valid: np.ndarray) -> None:
+def write(
+    path: str | Path, part: Manifest, probability: np.ndarray, valid: np.ndarray, *, fold: int | None = None
+) -> None:
     """A line a clip that could be heard and whose labels are known: who it is, truth, answer, (n, K) probabilities.
 
     `correct` is 1 or 0, for several labels a clip the share of classes told rightly. Several labels are joined by a
-    comma.
+    comma. `fold` stands for the clip's own: a validation part's clips bear the fold that their run is tested on, so
+    that what one run was asked is not taken for what another one of the table was.
     """
     target = part.targets()
     right = correct(probability, target)
@@ -38,7 +45,7 @@ def write(path: str | Path, part: Manifest, probability: np.ndarray, valid: np.n
                 clip.name,
                 clip.start,
                 clip.recording,
-                clip.fold,
+                clip.fold if fold is None else fold,
                 ",".join(clip.labels),
                 said,
                 f"{right[i]:.6g}",
@@ -54,7 +61,8 @@ def read(path: str | Path) -> dict[tuple[str, str, str], tuple[str, float]]:
 
 
 def compare(found: Iterable[str | Path], against: Iterable[str | Path]) -> dict[str, Any]:
-    """How much better the runs in `found` answered than those `against`: folds side by side, seeds averaged.
+    """How much better the runs in `found` answered than those `against`: folds side by side, seeds averaged. Each is a
+    run's folder, for its predictions.csv, or another such file.
 
     "recordings": the paired bootstrap over recordings; "folds": the paired t, None with a single fold. Raises
     ValueError when the two sides were not asked about the same clips.
@@ -74,11 +82,11 @@ def compare(found: Iterable[str | Path], against: Iterable[str | Path]) -> dict[
     return {"recordings": _plain(over), "folds": t and _plain(t)}
 
 
-def _arm(folders: Iterable[str | Path]) -> dict[tuple[str, str, str], tuple[str, float]]:
+def _arm(places: Iterable[str | Path]) -> dict[tuple[str, str, str], tuple[str, float]]:
     seen: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     recordings = {}
-    for folder in folders:
-        for clip, (recording, right) in read(Path(folder) / FILE).items():
+    for place in map(Path, places):
+        for clip, (recording, right) in read(place / FILE if place.is_dir() else place).items():
             seen[clip].append(right)
             recordings[clip] = recording
     return {clip: (recordings[clip], float(np.mean(right))) for clip, right in seen.items()}

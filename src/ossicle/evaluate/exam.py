@@ -21,8 +21,9 @@ from ossicle.data.manifest import Manifest
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
 from ossicle.evaluate import answers, measures
+from ossicle.evaluate.glance import glance, score
 from ossicle.evaluate.intervals import bootstrap
-from ossicle.evaluate.measures import knn, known, linear_probe, metrics
+from ossicle.evaluate.measures import knn, known, linear_probe
 from ossicle.evaluate.predict import Prediction, embed, predict
 from ossicle.model import Backbone, Classifier, load
 from ossicle.run import Run
@@ -32,41 +33,9 @@ class EvaluationError(ValueError):
     """An evaluation that would tell nothing; the message says why and what to do."""
 
 
-def watch(model: Backbone | Classifier, train: Source, valid: Source) -> dict[str, Any]:
-    """A row for the log: how a classifier, or 5-NN on an encoder with the training part as bank, does on validation.
-
-    No clip is a neighbor of one of its own recording; official folds share few recordings, and folds made here none.
-    """
-    return {f"valid_{name}": value for name, value in _glance(model, train, valid).items()}
-
-
-def curve(model: Backbone | Classifier, train: Source, test: Source) -> dict[str, Any]:
-    """The same row for a test fold: for drawing a published curve, never for choosing anything."""
-    return {f"test_{name}": value for name, value in _glance(model, train, test).items()}
-
-
-def _glance(model: Backbone | Classifier, train: Source, source: Source) -> dict[str, Any]:
-    target, bank_target = source.manifest.targets(), train.manifest.targets()
-    if not known(target).any() or not known(bank_target).any():
-        return {}
-    if isinstance(model, Classifier):
-        by, found = "", predict(model, source)
-    else:
-        bank, heard = embed(model, train)
-        feature, valid = embed(model, source)
-        groups = train.manifest.groups()[heard], source.manifest.groups()
-        votes = knn(bank[heard], bank_target[heard], feature, classes=len(train.manifest.classes), groups=groups)
-        by, found = "knn_", Prediction(votes, feature, valid)
-    if not known(target[found.valid]).any():
-        return {}
-    whole, names = _score(source.manifest, found), ("accuracy", "class_accuracy", "nll", "mAP")
-    return {f"{by}{name}": whole[name] for name in names if name in whole and not (by and name == "nll")}
-
-
-def _score(part: Manifest, found: Prediction) -> dict[str, Any]:
-    """`metrics` of the clips that could be heard."""
-    keep = found.valid
-    return metrics(found.probability[keep], part.targets()[keep], part.classes, multilabel=part.multilabel)
+def curve(model: Backbone | Classifier, train: Source, test: Source, *, hop: float | None = None) -> dict[str, Any]:
+    """The row of `watch` for a test fold: for drawing a published curve, never for choosing anything."""
+    return {f"test_{name}": value for name, value in glance(model, train, test, hop=hop).items()}
 
 
 @dataclass(frozen=True)
@@ -89,6 +58,7 @@ def final(
     *,
     k: int = 5,
     sigma: float = 0.07,
+    hop: float | None = None,
 ) -> dict[str, Any]:
     """Scores a finished run on its test fold, or on other data, and writes evaluation.json and predictions.csv there.
 
@@ -97,15 +67,17 @@ def final(
     without a test fold, fold by fold. Its features are those before NPID's projection, which tells classes apart less
     well (benchmarks/neighbors.py); `within_to_between` says of each class how far it spreads over the test clips.
 
-    Other data's name is added to the files' names. `openings` counts how often this was done; `pretraining` says
-    whether pretraining heard the test clips, `heard` how many of their files were learned from anywhere; `thin` names
-    classes whose accuracy says little. Raises EvaluationError, ValueError, DataError.
+    A clip longer than a window is heard in windows `hop` seconds apart (the recipe's unless given, else a window), and
+    its answer or feature is their mean. Other data's name is added to the files' names. `openings` counts how often
+    this was done; `pretraining` says whether pretraining heard the test clips, `heard` how many of their files were
+    learned from anywhere; `thin` names classes whose accuracy says little. Raises EvaluationError, ValueError,
+    DataError.
     """
     run = Run.open(folder)
     if not run.done:
         raise EvaluationError(f"{folder} is not finished: start it again with the same command, and evaluate it then.")
     followed, model, cache = recipe.from_dict(run.recipe), load(folder), cache or Cache()
-    exam = _exam(run, followed, model, manifest)
+    exam, hop = _exam(run, followed, model, manifest), followed.hop if hop is None else hop
     prepared = prepare(
         exam.whole, cache, sample_rate=model.sample_rate, channels=model.channels, max_bad=followed.max_bad
     )
@@ -115,9 +87,9 @@ def final(
     tag = "" if exam.own else "-" + re.sub(r"[^\w.-]+", "-", exam.whole.name).strip("-")
     origin = _origin(run, followed, model, exam, content)
     if isinstance(model, Classifier):
-        return _record(run, tag, part, origin, {"classifier": predict(model, replace(source, manifest=part))})
+        return _record(run, tag, part, origin, {"classifier": predict(model, replace(source, manifest=part), hop=hop)})
     vote = partial(knn, k=k, sigma=sigma)
-    return _record(run, tag, part, origin | {"k": k, "sigma": sigma}, _frozen(model, source, exam, vote))
+    return _record(run, tag, part, origin | {"k": k, "sigma": sigma}, _frozen(model, source, exam, vote, hop))
 
 
 def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manifest: Manifest | None) -> _Exam:
@@ -158,9 +130,11 @@ def _in_terms_of(model: Classifier, manifest: Manifest) -> Manifest:
     return replace(manifest, classes=model.labels, multilabel=model.multilabel)
 
 
-def _frozen(model: Backbone, source: Source, exam: _Exam, vote: Callable[..., np.ndarray]) -> dict[str, Prediction]:
+def _frozen(
+    model: Backbone, source: Source, exam: _Exam, vote: Callable[..., np.ndarray], hop: float | None
+) -> dict[str, Prediction]:
     """The answers that an encoder's features give to the asked clips, by the name of how."""
-    feature, valid = embed(model, source)
+    feature, valid = embed(model, source, hop=hop)
     target, group, classes = exam.whole.targets(), exam.whole.groups(), len(exam.whole.classes)
     found = {name: np.zeros((len(feature), classes), np.float32) for name in ("knn", "linear_probe")}
     for bank, test in exam.deals:
@@ -200,7 +174,7 @@ def _record(run: Run, tag: str, part: Manifest, origin: dict[str, Any], found: d
     place = run.folder / f"evaluation{tag}.json"
     before = read_json(place) if place.exists() else (run.result or {}) if not tag else {}
     openings = before.get("openings", 0) + 1
-    scores = {name: _score(part, prediction) | _interval(part, prediction) for name, prediction in found.items()}
+    scores = {name: score(part, prediction) | _interval(part, prediction) for name, prediction in found.items()}
     first, *others = found
     bad = int((~found[first].valid).sum())
     result = origin | {"openings": openings, "bad": bad, "thin": _thin(part), "by": first} | scores[first]
