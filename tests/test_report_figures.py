@@ -8,11 +8,13 @@ import re
 import shutil
 from pathlib import Path
 
+import matplotlib.figure
 import numpy as np
 import pytest
+import scipy.stats
 import soundfile
 
-from ossicle.report import ReportError, draw, epochs, figures, found, looks, report, sounds
+from ossicle.report import ReportError, draw, epochs, figures, found, grids, looks, report, sounds
 
 
 def page_of(tmp_path: Path, *folders: Path) -> tuple[str, list[str]]:
@@ -114,6 +116,118 @@ def test_the_page_and_the_files_show_the_curves(tmp_path) -> None:
         assert b"#fd00" not in made[0]
     with pytest.raises(ReportError, match="its name must end so"):
         draw(folders, tmp_path / "c.jpg", of="curves")
+
+
+# score by the number of a grid
+
+
+def grown(
+    folder: Path, key: str, scores: dict[tuple[str, object], list[float]], measure: str = "accuracy", by: str = "test"
+) -> Path:
+    """The table of a grid, (variant, number) -> each fold's score, as `folds.run` leaves it."""
+    folder.mkdir(parents=True)
+    same = {"by": by, "measure": measure, "runs": 6, "pretraining": ["none"], "openings": int(by == "test")}
+    rows = [
+        {"variant": f"{name}, few {n}", "set": name, "point": {key: n}, "folds": list(range(len(each))), measure: each}
+        for (name, n), each in scores.items()
+    ]
+    (folder / "table.json").write_text(json.dumps({"rows": [row | same for row in rows]}))
+    return folder
+
+
+def shown(*folders: Path) -> list[grids.Panel]:
+    return grids.panels([each for folder in folders for each in found.look(folder)])
+
+
+def test_a_grid_is_lines_over_its_number_with_the_interval_of_each_mean(tmp_path) -> None:
+    chance = np.random.default_rng(0)
+    value = {(arm, few): chance.random(5).tolist() for few in (32, 1, 5) for arm in ("scratch", "tuned")}
+    (panel,) = shown(grown(tmp_path / "labels", "split.few", value))
+    assert (panel.what, panel.along) == ("accuracy", "labelled clips a class")
+    assert [line.name for line in panel.lines] == ["scratch", "tuned"]
+    for line in panel.lines:
+        each = [value[line.name, few] for few in (1, 5, 32)]
+        low, high = np.transpose([scipy.stats.ttest_1samp(one, 0).confidence_interval() for one in each])
+        assert list(line.x) == [1, 5, 32]
+        assert np.array(line.y) - line.spread == pytest.approx(low)
+        assert np.array(line.y) + line.spread == pytest.approx(high)
+        assert line.rings == []
+
+
+def test_two_folds_are_rings_and_one_is_itself(tmp_path) -> None:
+    heat = {("", t): [0.4 + t, 0.6 + t] for t in (0.1, 0.2)}
+    two = grown(tmp_path / "two", "objective.temperature", heat, "knn_accuracy", "validation")
+    one = grown(tmp_path / "one", "objective.temperature", {("", 0.1): [0.3], ("", 0.2): [0.4]}, by="validation")
+    first, second = shown(two, one)
+    assert (first.data, first.what, first.along) == ("data, validation part", "accuracy of 5 neighbors", "temperature")
+    assert first.lines[0].rings == [(0.5, 0.7), (pytest.approx(0.6), pytest.approx(0.8))]
+    assert (list(first.lines[0].spread), second.lines[0].rings) == ([], [])
+    said = grids.caption([first, second])
+    assert "a ring is one fold" in said
+    assert "Student" not in said
+    assert "no test fold was opened" in said
+
+
+def test_tables_of_one_key_share_a_panel_and_keep_their_names_apart(tmp_path) -> None:
+    flat = {(arm, few): [0.5, 0.6, 0.7] for few in (1, 10) for arm in ("scratch", "tuned")}
+    here, there = (grown(tmp_path / name / "labels", "split.few", flat) for name in ("here", "there"))
+    noise = grown(tmp_path / "noise", "split.label_noise", {("tuned", 0.0): [0.9] * 3, ("tuned", 0.4): [0.5] * 3})
+    labels, wrong = shown(here, there, noise)
+    assert [line.name for line in labels.lines][::2] == ["here/labels/scratch", "there/labels/scratch"]
+    assert len({line.color for line in labels.lines}) == 4
+    assert wrong.along == "share of labels made wrong"
+
+
+def test_a_grid_of_two_numbers_or_of_none_has_no_figure(tmp_path) -> None:
+    both = {"rows": [{"set": "", "point": {"a.x": n, "a.y": n}, "folds": [1], "accuracy": [0.5]} for n in (1, 2)]}
+    words = {"rows": [{"set": "", "point": {"a.x": n}, "folds": [1], "accuracy": [0.5]} for n in ("one", "two")]}
+    for name, rows in (("both", both), ("words", words), ("empty", {"rows": []})):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "table.json").write_text(json.dumps(rows))
+        assert shown(tmp_path / name) == []
+        with pytest.raises(ReportError, match="grid with one number in it"):
+            draw([tmp_path / name], tmp_path / "g.svg", of="grid")
+
+
+def test_what_else_a_grid_varies_is_part_of_a_lines_name(tmp_path) -> None:
+    rows = [
+        {
+            "set": "DLS",
+            "point": {"split.few": few, "objective.name": head, "batch": 16},
+            "folds": [1],
+            "accuracy": [0.5],
+        }
+        for few in (1, 5)
+        for head in ("linear", "whole")
+    ]
+    (tmp_path / "table.json").write_text(json.dumps({"rows": rows}))
+    (panel,) = shown(tmp_path)
+    assert [line.name for line in panel.lines] == ["DLS, name linear", "DLS, name whole"]
+
+
+def test_the_axis_is_logarithmic_beyond_a_decade(tmp_path) -> None:
+    for name, numbers, scale in (("long", (1, 5, 32), "log"), ("short", (0.05, 0.1, 0.5), "linear")):
+        (panel,) = shown(grown(tmp_path / name, "split.few", {("", n): [0.5, 0.6, 0.7] for n in numbers}))
+        axes = matplotlib.figure.Figure().subplots()
+        grids.draw(panel, axes)
+        assert axes.get_xscale() == scale
+        assert axes.get_xticks() == pytest.approx(numbers)
+        low, high = axes.get_ylim()
+        assert low < 60 - 24.9 < 60 + 24.9 < high <= 100
+
+
+def test_the_page_and_the_files_show_the_grid(tmp_path) -> None:
+    value = {(arm, few): [0.5, 0.6, 0.7] for few in (5, 10) for arm in ("scratch", "<tuned> $x_")}
+    folder = grown(tmp_path / "labels", "split.few", value)
+    words, pictures = page_of(tmp_path, folder)
+    told = "accuracy on data by labelled clips a class: scratch 60.0 % at 5, 60.0 % at 10; <tuned> $x_ 60.0 %"
+    assert any(each.startswith(told) for each in pictures)
+    assert "24 runs: a dot is the mean over folds" in words
+    for name, begins in (("g.svg", b"<?xml"), ("g.png", b"\x89PNG")):
+        made = [draw([folder], tmp_path / name, of="grid").read_bytes() for _ in range(2)]
+        assert made[0] == made[1]
+        assert made[0].startswith(begins)
+        assert b"#fd00" not in made[0]
 
 
 # how classes look

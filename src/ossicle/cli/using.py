@@ -101,6 +101,7 @@ def report(
     *folders: Path,
     out: Annotated[Path | None, option("The page to write [default: report.html].", "--out", "-o")] = None,
     curves: Annotated[Path | None, option("A file for accuracy by epoch alone, .svg or .png.")] = None,
+    grid: Annotated[Path | None, option("A file for score by the number in a grid alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
 ) -> int:
     """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network."""
@@ -108,6 +109,7 @@ def report(
     from ossicle.report import report as write
 
     figures = [draw(folders, curves, of="curves")] if curves else []
+    figures += [draw(folders, grid, of="grid")] if grid else []
     figures += [draw(folders, sounds, of="sounds")] if sounds else []
     page = [write(folders, out or Path("report.html"))] if out or not figures else []
     close(*figures, *page, next=f"open {shown((page or figures)[0])} in a browser")

@@ -22,7 +22,7 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
     these. Runs of several folds that lie side by side are shown as one table. ReportError where a folder has nothing to
     report or the page cannot be written.
     """
-    from ossicle.report import epochs, sections, strips
+    from ossicle.report import epochs, grids, sections, strips
 
     found = _all(folders)
     named = [(number, sections.title(one), one) for number, one in enumerate(found, 1)]
@@ -34,6 +34,7 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
         _contents(named),
         _side_by_side(named),
         epochs.section(found),
+        grids.section(found),
         *(sections.section(one, number) for number, _, one in named),
         strips.section(found),
         tag("footer", tag("p", f"Written by ossicle {ossicle.__version__} with"), lines(command)),
@@ -41,18 +42,19 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
     return _write(Path(out), whole.encode())
 
 
-def draw(folders: Sequence[str | Path], out: str | Path, *, of: Literal["curves", "sounds"]) -> Path:
+def draw(folders: Sequence[str | Path], out: str | Path, *, of: Literal["curves", "grid", "sounds"]) -> Path:
     """Writes one figure about these folders as SVG or PNG, by the name's ending, and returns its path.
 
-    "curves": accuracy on the test folds by epoch, of runs with `curve`. "sounds": recordings class by class, as the
-    front end sees them. ReportError where there is nothing to draw or the file cannot be written.
+    "curves": accuracy on the test folds by epoch, of runs with `curve`. "grid": score against the one number of a
+    table's grid. "sounds": recordings class by class, as the front end sees them. ReportError where there is nothing to
+    draw or the file cannot be written.
     """
-    from ossicle.report import epochs, strips
+    from ossicle.report import epochs, grids, strips
 
     kind = Path(out).suffix.casefold()
     if kind not in (".svg", ".png"):
         raise ReportError(f"{out}: a figure is written as .svg or .png, and its name must end so")
-    made = {"curves": epochs.file, "sounds": strips.file}[of]
+    made = {"curves": epochs.file, "grid": grids.file, "sounds": strips.file}[of]
     return _write(Path(out), made(_all(folders), "svg" if kind == ".svg" else "png"))
 
 

@@ -64,9 +64,14 @@ def sheet(kind: Literal["svg", "png"], width: float, height: float) -> Iterator[
         _INKS.reset(inks)
 
 
+def wrapped(said: str, width: float) -> str:
+    """Words broken to a caption of so many inches."""
+    return textwrap.fill(said, round(width * 15))
+
+
 def caption(sheet: Figure, said: str, width: float) -> None:
     """Text below a figure of its own, broken to its width in inches."""
-    lines = textwrap.fill(said, round(width * 15))
+    lines = wrapped(said, width)
     sheet.supxlabel(lines, x=0.01, ha="left", fontsize=FONT - 1, color=paint("muted"), parse_math=False)
 
 

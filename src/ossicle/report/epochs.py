@@ -6,18 +6,20 @@ shaded, seeds averaged first.
 
 from __future__ import annotations
 
-import re
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 from statistics import fmean, stdev
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ossicle.report import arms, drawing, figures
+from ossicle.report import arms, figures, naming
 from ossicle.report.figures import Line
 from ossicle.report.found import Found, ReportError
-from ossicle.report.page import Markup, figure, grid, plain, tag
+from ossicle.report.naming import Named
+from ossicle.report.page import Markup, figure, grid, tag
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MEASURES = {"test_accuracy": "accuracy", "test_mAP": "mean AP", "test_knn_accuracy": "accuracy of 5 neighbors"}
 """What a log may say of a test fold, the first that is there being drawn."""
@@ -45,12 +47,12 @@ class Panel:
 
 def panels(found: Sequence[Found]) -> list[Panel]:
     """The panels of all runs here that have such rows; an arm has one color in all of them."""
-    sets: dict[tuple[str, str], dict[tuple[Path, str], list[Found]]] = {}
+    sets: dict[tuple[str, str], dict[Named, list[Found]]] = {}
     for arm, run in _watched(found):
         place = str(run.get("data.name", "data")), _column(run)
         sets.setdefault(place, {}).setdefault(arm, []).append(run)
-    titles = {place: _titles(list(named)) for place, named in sets.items()}
-    colors = _colors(title for named in titles.values() for title in named.values())
+    titles = {place: naming.titles(list(named)) for place, named in sets.items()}
+    colors = naming.colors(title for named in titles.values() for title in named.values())
     made = []
     for place, named in sets.items():
         drawn = [_line(titles[place][arm], runs, place[1], colors) for arm, runs in named.items()]
@@ -59,7 +61,7 @@ def panels(found: Sequence[Found]) -> list[Panel]:
     return [panel for panel in made if panel.lines]
 
 
-def _watched(found: Sequence[Found]) -> Iterator[tuple[tuple[Path, str], Found]]:
+def _watched(found: Sequence[Found]) -> Iterator[tuple[Named, Found]]:
     """Runs with rows on their test fold, and whose they are: the folder of a table or run, the name of a variant."""
     for one in found:
         for arm in arms.arms(one) if one.runs else [arms.Arm("", (one,))]:
@@ -68,25 +70,6 @@ def _watched(found: Sequence[Found]) -> Iterator[tuple[tuple[Path, str], Found]]
 
 def _column(run: Found) -> str:
     return next((name for name in MEASURES if any(name in row for row in run.rows)), "")
-
-
-def _titles(named: Sequence[tuple[Path, str]]) -> dict[tuple[Path, str], str]:
-    """What to call arms of one data set: variants by their name, and by their folders' where that does not tell."""
-    places = {(folder, name): _place(folder) for folder, name in named}
-    short = {(folder, name): name or places[folder, name][-1] for folder, name in named}
-    count = Counter(short.values())
-    long = {arm: "/".join(filter(None, (*places[arm], arm[1]))) for arm in named}
-    return {arm: short[arm] if count[short[arm]] == 1 else long[arm] for arm in named}
-
-
-def _place(folder: Path) -> tuple[str, ...]:
-    """The last two names of a folder, or of the one that holds it where it is but one fold's."""
-    whole = folder.resolve()
-    return (whole.parent if re.fullmatch(r"fold\d+(-seed\d+)?", whole.name) else whole).parts[-2:]
-
-
-def _colors(titles: Iterable[str]) -> dict[str, str]:
-    return {title: figures.series_color(number) for number, title in enumerate(dict.fromkeys(titles))}
 
 
 def _line(title: str, runs: Sequence[Found], column: str, colors: Mapping[str, str]) -> Line | None:
@@ -123,18 +106,11 @@ def file(found: Sequence[Found], kind: Literal["svg", "png"]) -> bytes:
     """The same as a file of its own. ReportError where no run has looked at its test fold on the way."""
     if not (made := panels(found)):
         raise ReportError("no run here looked at its test fold after every epoch: learn with curve = true")
-    columns = min(2, len(made))
-    down = -(-len(made) // columns)
-    with drawing.sheet(kind, 3.6 * columns, 2.6 * down + 0.8) as (sheet, files):
-        places = sheet.subplots(down, columns, squeeze=False).ravel()
-        for axes, panel in zip(places, made, strict=False):
-            figures.draw_curves(axes, panel.lines, **_axes(panel))
-            axes.set_title(plain(panel.data), parse_math=False)
-        for axes in places[len(made) :]:
-            axes.set_visible(False)
-        figures.shared_legend(sheet, places[: len(made)])
-        drawing.caption(sheet, caption(made), 3.6 * columns)
-    return files[0]
+    return figures.panelled(kind, [(panel.data, partial(_drawn, panel)) for panel in made], caption(made))
+
+
+def _drawn(panel: Panel, axes: Axes) -> None:
+    figures.draw_curves(axes, panel.lines, **_axes(panel))
 
 
 def _axes(panel: Panel) -> dict[str, Any]:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from ossicle.report.drawing import drawing, paint
+from ossicle.report.drawing import caption, drawing, paint, sheet, wrapped
 from ossicle.report.page import Markup, plain, tag
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ def series_color(number: int) -> str:
 class Line:
     """A curve: its points, its name in the legend ("" for none), its color, and whether it is one of many.
 
-    `spread` is shaded to both sides of it.
+    `spread` is shaded to both sides of it; `marked`, its points are dots; `rings` are the single values at each point.
     """
 
     x: Sequence[float]
@@ -42,6 +42,8 @@ class Line:
     color: str = "k0"
     faint: bool = False
     spread: Sequence[float] = ()
+    marked: bool = False
+    rings: Sequence[Sequence[float]] = ()
 
 
 def curves(
@@ -67,27 +69,54 @@ def draw_curves(
 ) -> None:
     """The curves of a figure, without its legend."""
     for line in lines:
-        _draw(axes, line, 100 if shares else 1)
+        draw_line(axes, line, 100 if shares else 1)
     if shares:
         axes.set_ylim(0, 100)
     elif all(value >= 0 for line in lines for value in line.y):
         axes.set_ylim(bottom=0)
     if chance:
-        axes.axhline(100 * chance, color=paint("muted"), linewidth=0.9, linestyle=":")
-        axes.text(epochs, 100 * chance + 1.5, "chance", color=paint("muted"), ha="right", va="bottom")
+        draw_chance(axes, chance)
     axes.set_xlim(0, max(epochs, 1))
     axes.set_xlabel("epoch")
     axes.set_ylabel(plain(f"{what}, %" if shares else what), parse_math=False)
 
 
-def _draw(axes: Axes, line: Line, scale: float) -> None:
+def draw_chance(axes: Axes, chance: float) -> None:
+    """A dotted line where guessing stands, percent."""
+    muted, side = paint("muted"), axes.get_yaxis_transform()
+    axes.axhline(100 * chance, color=muted, linewidth=0.9, linestyle=":")
+    above: dict[str, Any] = {"xytext": (0, 2), "textcoords": "offset points", "ha": "right", "va": "bottom"}
+    axes.annotate("chance", (1, 100 * chance), xycoords=side, color=muted, **above)
+
+
+def draw_line(axes: Axes, line: Line, scale: float) -> None:
+    """A curve with all that belongs to it, its values times `scale`."""
     style: dict[str, Any] = {"alpha": 0.4, "linewidth": 0.9} if line.faint else {"linewidth": 1.6}
-    marker, color = "o" if len(line.x) == 1 else None, paint(line.color)
+    marker, color = "o" if line.marked or len(line.x) == 1 else None, paint(line.color)
     y = np.array(line.y, dtype=float) * scale
     axes.plot(line.x, y, color=color, label=plain(line.name) or None, marker=marker, markersize=4, **style)
     if line.spread:
         half = np.array(line.spread, dtype=float) * scale
         axes.fill_between(line.x, y - half, y + half, color=color, alpha=0.22, linewidth=0)
+    for place, values in zip(line.x, line.rings, strict=False):
+        single = np.array(values, dtype=float) * scale
+        axes.plot(np.full(len(single), place), single, "o", mfc="none", mec=color, markersize=4.5, mew=0.9, alpha=0.8)
+
+
+def panelled(kind: Literal["svg", "png"], panels: Sequence[tuple[str, Callable[[Axes], None]]], said: str) -> bytes:
+    """Titled panels as a file of their own, two side by side, one legend above them and words below."""
+    columns = min(2, len(panels))
+    down, wide, high = -(-len(panels) // columns), *((4.8, 3.0) if columns == 1 else (7.2, 2.6))
+    with sheet(kind, wide, high * down + 0.45 + 0.13 * wrapped(said, wide).count("\n")) as (whole, files):
+        places = whole.subplots(down, columns, squeeze=False).ravel()
+        for axes, (title, draw) in zip(places, panels, strict=False):
+            draw(axes)
+            axes.set_title(plain(title), parse_math=False)
+        for axes in places[len(panels) :]:
+            axes.set_visible(False)
+        shared_legend(whole, places[: len(panels)])
+        caption(whole, said, wide)
+    return files[0]
 
 
 def folds(rows: Sequence[tuple[str, Sequence[float]]], *, what: str, alt: str) -> Markup:
