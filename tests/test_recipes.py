@@ -28,6 +28,13 @@ def commands(path):
     return [shlex.split(line)[2:] for line in text.splitlines() if line.startswith("#   ossicle ")]
 
 
+def folders(command, recipes):
+    """Where a command writes models: its folder and, of a recipe with variants, those of each below it."""
+    out = command[command.index("-o") + 1] if "-o" in command else f"runs/{Path(command[1]).stem}"
+    variants = recipe.load(recipes / Path(command[1]).name).variants if command[0] == "run" else ()
+    return {out.partition("/fold")[0], *(f"{out}/{variant['name']}" for variant in variants)}
+
+
 def ways(read):
     """A recipe's variants as recipes of their own; itself, where it has none."""
     return [read.override({"variants": [], **variant}) for variant in read.variants or ({},)]
@@ -57,11 +64,7 @@ def test_the_commands_in_a_recipes_head_are_understood_and_what_they_set_can_be_
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_what_a_recipe_starts_from_is_made_by_a_command_in_some_recipes_head(path):
-    made = {
-        command[command.index("-o") + 1] if "-o" in command else f"runs/{Path(command[1]).stem}"
-        for each in RECIPES
-        for command in commands(each)
-    }
+    made = {place for each in RECIPES for command in commands(each) for place in folders(command, each.parent)}
     assert {way.start.partition("/fold")[0] for way in ways(recipe.load(path)) if way.start} <= made
 
 
@@ -104,7 +107,8 @@ def test_one_step_of_every_combination_in_use_learns_something(names):
     rows = torch.arange(4)
     keys = np.array([clip.key for clip in clips], np.uint64)
     wave = torch.randn(4, objective.model.channels, window, generator=torch.Generator().manual_seed(0)) * 0.1
-    batch = Batch(wave, torch.full((4,), window), rows % 2, rows, keys, rows >= 0)
+    others = wave.roll(1, 0)[:, None].expand(-1, objective.others, -1, -1) if getattr(objective, "others", 0) else None
+    batch = Batch(wave, torch.full((4,), window), rows % 2, rows, keys, rows >= 0, others)
     stage, before = read.stages[0], [p.detach().clone() for p in objective.parameters()]
     made = {"body": objective.children(), "head": [], "body_rate": stage.body, "lr": stage.lr}
     optimizer = read.optimizer.build(optimizers.OPTIMIZERS, **made)
