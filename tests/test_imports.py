@@ -21,7 +21,7 @@ LEVELS = """
     material model run plan
     datasets checkpoint lock stops
     data views durable show layouts
-    audio draw distributed recipe schedules plain encoders frontends optimizers options words sentences
+    audio collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 HEAVY = ("torch", "sklearn", "matplotlib", "onnx", "onnxscript", "safetensors")

@@ -149,6 +149,11 @@ def load(folder: str | Path, *, kind: str | None = None) -> tuple[dict[str, Tens
     return _unpack(files[TENSORS], place), info
 
 
+def below(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, named by the rest."""
+    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}
+
+
 def _refuse_others(folder: Path, place: Path) -> None:
     if not place.exists():
         raise CheckpointError(f"There is no checkpoint at {folder}.")

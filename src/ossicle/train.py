@@ -19,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ossicle import assemble, checkpoint, distributed, draw, evaluate, machine, material, optimizers, schedules
+from ossicle.collapse import news
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Batch, Loader
 from ossicle.draw import Draw
@@ -114,9 +115,9 @@ class Session:
         self.at = Progress(**info["progress"])
         for stage in self.recipe.stages[: self.at.stage + 1]:
             self.listen(stage)
-        self.objective.load_state_dict(_below("objective.", tensors))
+        self.objective.load_state_dict(checkpoint.below("objective.", tensors))
         self.optimizer = self.new_optimizer(self.recipe.stages[self.at.stage])
-        optimizers.restore(self.optimizer, _below("optimizer.", tensors))
+        optimizers.restore(self.optimizer, checkpoint.below("optimizer.", tensors))
 
     def save(self) -> None:
         """Writes a checkpoint from which training goes on bit for bit."""
@@ -258,6 +259,8 @@ class Session:
             row |= evaluate.curve(self.model, self.source, test, hop=self.recipe.hop)
         self.run.log(row)
         self.tell("epoch", row)
+        if said := news(self.run.rows()):
+            self.tell("note", {"note": said})
         if last or time.monotonic() - self.saved >= self.save_every:
             self.save()
 
@@ -293,7 +296,3 @@ class Session:
             write_json(self.run.folder / "heard.json", sorted(known.union(self.material.digests(parts.train))))
         self.run.finish(result)
         return result
-
-
-def _below(prefix: str, tensors: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in tensors.items() if name.startswith(prefix)}

@@ -19,6 +19,7 @@ from ossicle import distributed
 from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.model import Backbone
+from ossicle.objectives.health import health
 from ossicle.objectives.memory import kept, part
 from ossicle.views import Views
 
@@ -67,7 +68,7 @@ class Contrastive(nn.Module):
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The loss of one batch or, in several processes, of all their batches as one: the same in each of them."""
         one, other = map(self.model.encode, two_views(self.views, batch, draw))
-        return {"loss": self.loss(one, other, batch.index)}
+        return {"loss": self.loss(one, other, batch.index)} | health(one, other)
 
     def loss(self, one: Tensor, other: Tensor, index: Tensor) -> Tensor:
         """NT-Xent of the encoder's features (B, D) of both views of the clips `index` (B,), as ()."""

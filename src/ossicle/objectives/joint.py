@@ -18,6 +18,7 @@ from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.model import Backbone
 from ossicle.objectives.contrastive import Contrastive, two_views
+from ossicle.objectives.health import health
 from ossicle.objectives.memory import kept
 from ossicle.objectives.npid import NPID
 from ossicle.recipe import Spec
@@ -63,7 +64,8 @@ class Joint(nn.Module):
         contrastive = self.contrastive.loss(one, other, batch.index)
         self.npid.fresh = batch.index, F.normalize(rows.detach().sum(0))
         loss = self.weight * contrastive + (1 - self.weight) * npid
-        return {"loss": loss, "npid": npid.detach(), "contrastive": contrastive.detach()}
+        told = {"loss": loss, "npid": npid.detach(), "contrastive": contrastive.detach()}
+        return told | health(one, other)
 
     def after_step(self) -> None:
         """Moves the bank's rows. Only after a successful update."""

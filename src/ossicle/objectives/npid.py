@@ -19,6 +19,7 @@ from ossicle import distributed, draw
 from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.model import Backbone
+from ossicle.objectives.health import health
 from ossicle.objectives.memory import kept, part
 from ossicle.objectives.recordings import Recordings
 from ossicle.views import Views
@@ -79,9 +80,10 @@ class NPID(nn.Module):
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The loss of one batch; its features wait for `after_step`."""
-        feature = self.embed(self.model.encode(self.views(batch.wave, draw)))
-        self.fresh = batch.index, feature.detach()
-        return {"loss": self.loss(feature, batch.index, draw)}
+        feature = self.model.encode(self.views(batch.wave, draw))
+        row = self.embed(feature)
+        self.fresh = batch.index, row.detach()
+        return {"loss": self.loss(row, batch.index, draw)} | health(feature)
 
     def embed(self, feature: Tensor) -> Tensor:
         """The encoder's features (B, D) -> (B, dim) unit vectors, as the bank holds them."""
