@@ -1,6 +1,7 @@
 """On made-up clips: what is predicted, how it is scored, and that a test fold is opened by one door only."""
 
 import csv
+import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -105,6 +106,62 @@ def test_a_clip_is_the_mean_of_its_windows(classifier, source):
     assert found.feature[0] == pytest.approx(classifier.backbone(pieces).mean(0).detach().numpy(), abs=1e-4)
     assert found.probability.dtype == found.feature.dtype == np.float32
     assert found.valid.all()
+
+
+def test_windows_overlap_where_a_hop_says_so(classifier, source):
+    """The published patches are half a patch apart: the first clip has six and, to its end, a last one."""
+    found = evaluate.predict(classifier, source, hop=0.2)
+    wave = torch.from_numpy(source.wave(source.manifest.clips[0]).copy())
+    pieces = torch.stack([wave[:, start : start + 3200] for start in (0, 1600, 3200, 4800, 6400, 8000, 8800)])
+    with torch.no_grad():
+        logits = classifier(pieces)
+    assert found.probability[0] == pytest.approx(logits.softmax(-1).mean(0).numpy(), abs=1e-5)
+    half, _ = evaluate.embed(classifier.backbone, source, hop=0.2)
+    assert half[0] == pytest.approx(classifier.backbone(pieces).mean(0).detach().numpy(), abs=1e-4)
+    whole = evaluate.predict(classifier, source).probability
+    assert found.probability[1:] == pytest.approx(whole[1:], abs=1e-5)  # of half a second: the same two windows
+    for hop in (0.0, -1.0, float("nan")):
+        with pytest.raises(ValueError, match="windows are some way apart"):
+            evaluate.predict(classifier, source, hop=hop)
+
+
+def answer(folder, file="predictions.csv"):
+    """The probabilities of the long clip."""
+    with (folder / file).open(newline="") as lines:
+        row = next(row for row in csv.DictReader(lines) if row["name"] == "0.wav")
+    return [float(row[label]) for label in ("high", "low")]
+
+
+def test_the_hop_is_the_recipes_or_the_one_asked_for(recognizer, source, sounds, cache, tmp_path):
+    stages = [{"epochs": 1, "lr": 1e-2}]
+    folder = trained(sounds, cache, tmp_path / "run", hop=0.2, stages=stages, split={"fold": 2, "valid": 1})
+    model = load(folder)
+    far, near = (evaluate.predict(model, source, hop=hop).probability[0] for hop in (None, 0.2))
+    assert not np.allclose(far, near, atol=1e-4)
+    assert answer(folder, "predictions-valid.csv") == pytest.approx(near, abs=1e-5)
+    wanted = evaluate.predict(load(recognizer), source, hop=0.1).probability[0]
+    evaluate.final(recognizer, cache=cache, hop=0.1)
+    assert answer(recognizer) == pytest.approx(wanted, abs=1e-5)
+
+
+def test_a_linear_evaluation_leaves_the_whole_encoder_as_it_was(sounds, cache, tmp_path):
+    """To the last bit of its weights, running statistics and normalization; a fine-tuning moves them."""
+
+    def digest(model):
+        state = getattr(model, "backbone", model).state_dict()
+        whole = b"".join(name.encode() + value.numpy().tobytes() for name, value in sorted(state.items()))
+        assert any(name.endswith("running_var") for name in state)
+        return hashlib.sha256(whole).hexdigest()
+
+    views = [{"name": "noise", "sigma": 0.3}]
+    start = trained(sounds, cache, tmp_path / "pre", "contrastive", views=views)
+    sgd = {"name": "sgd", "weight_decay": 1e-4}
+    told = {}
+    for frozen in (True, False):
+        stages = [{"epochs": 3, "lr": 0.1, "frozen": frozen, "schedule": {"name": "steps"}}]
+        how = {"start": str(start), "stages": stages, "optimizer": sgd}
+        told[frozen] = digest(load(trained(sounds, cache, tmp_path / f"frozen-{frozen}", **how)))
+    assert told[True] == digest(load(start)) != told[False]
 
 
 def test_a_clip_does_not_notice_its_neighbors(classifier, source):

@@ -69,6 +69,11 @@ def test_cells_are_variants_by_folds_by_seeds(sounds, tmp_path):
     assert [c.folder.name for c in folds.cells(recipe_for(sounds), tmp_path)] == ["fold1", "fold2"]
 
 
+def test_the_fold_that_settings_are_chosen_on_is_not_tested_on(thirds, tmp_path):
+    recipe = recipe_for(thirds, split={"valid": 2})
+    assert [cell.fold for cell in folds.cells(recipe, tmp_path)] == [1, 3]
+
+
 def test_a_table_is_run_once_and_says_what_its_cells_say(sounds, cache, tmp_path, monkeypatch):
     recipe = recipe_for(sounds, variants=[{"name": "short", "stages.0.epochs": 1}, {"name": "long"}])
     short = folds.cells(recipe, tmp_path)[0]

@@ -17,7 +17,7 @@ import torch
 
 from ossicle import distributed
 from ossicle.data.cache import Cache
-from ossicle.datasets import DATASETS
+from ossicle.datasets import tested
 from ossicle.durable import read_json, write_json
 from ossicle.evaluate import answers, compare, final
 from ossicle.material import FOLDS, Tell, mean_cost, quiet
@@ -42,8 +42,8 @@ class Cell:
 def cells(
     recipe: Recipe, out: str | Path, *, folds: Iterable[int] | None = None, seeds: Iterable[int] | None = None
 ) -> list[Cell]:
-    """The cells of a recipe's table: its variants (itself, if it has none), the points of its grid, the data's folds,
-    and its own seed unless given.
+    """The cells of a recipe's table: its variants (itself, if it has none), the points of its grid, the data's folds
+    that can be tested on (none that is for validation), and its own seed unless given.
 
     They lie in OUT/[variant/][point/]fold1[-seed0]; what was not asked for is left out of the path.
     """
@@ -54,7 +54,8 @@ def cells(
         name, varied = str(variant.get("name", "")), recipe.override({"variants": [], **variant})
         for point in _points(varied.grid):
             asked = varied.override({"grid": {}, **point})
-            among = list(folds or asked.data.build(DATASETS).folds or range(1, FOLDS + 1))
+            each = (fold for fold in tested(asked.data) or range(1, FOLDS + 1) if fold != asked.split.valid)
+            among = list(folds or each)
             for fold, seed in itertools.product(among, asked_seeds or [asked.seed]):
                 place = f"fold{fold}" + (f"-seed{seed}" if asked_seeds else "")
                 chosen = asked.override({"split.fold": fold, "seed": seed})

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ossicle import evaluate, train
+from ossicle import evaluate, folds, train
 from ossicle.data.cache import Cache
 from ossicle.data.intake import IntakeError, look_over
 from ossicle.datasets import fsd50k, load, recognize
@@ -78,6 +78,16 @@ def test_fsdnoisy18k(release):
     first = found.clips[0]
     assert (first.name, first.group) == ("FSDnoisy18k.audio_train/1.wav", "freesound/1")
     assert not [problem for problem in look_over(found, fold=1, valid="next") if problem.severity == "refuse"]
+
+
+@pytest.mark.parametrize(("valid", "few"), [("next", [1, 2]), (2, [1]), (None, [2])])
+def test_a_table_tests_on_the_test_set_alone(release, tmp_path, valid, few):
+    """And on fold 2, which is for validation, not even where nothing is validated on."""
+    tree = {"data": {"name": "fsdnoisy18k", "path": str(release)}, "encoder": "small", "objective": "supervised"}
+    tree |= {"frontend": {"name": "logmel", "sample_rate": RATE, "seconds": 0.1}, "split": {"valid": valid}}
+    recipe = from_dict(tree | {"grid": {"split.few": few}, "stages": [{"epochs": 1, "lr": 0.1}]})
+    assert [cell.fold for cell in folds.cells(recipe, tmp_path)] == [1] * len(few)
+    assert [cell.fold for cell in folds.cells(recipe, tmp_path, folds=[2])] == [2] * len(few)
 
 
 def test_labels_with_commas_and_slashes_reach_the_wave_they_belong_to(release, tmp_path):

@@ -12,9 +12,10 @@ from ossicle.datasets import annotated, dcase2013, esc, folder, fsd50k, fsdnoisy
 from ossicle.datasets.comparison import tabled
 from ossicle.datasets.merged import merge
 from ossicle.datasets.overview import compared, described, summary
+from ossicle.datasets.release import TEST
 from ossicle.recipe import Spec
 
-__all__ = ["DATASETS", "compared", "described", "load", "merged", "recognize", "summary", "survey"]
+__all__ = ["DATASETS", "compared", "described", "load", "merged", "recognize", "summary", "survey", "tested"]
 
 
 def merged(sets: Sequence[str | Mapping[str, Any]], *, strict: bool = False) -> Manifest:
@@ -50,6 +51,7 @@ DATASETS: dict[str, Callable[..., Manifest]] = {
     "merged": merged,
 }
 PLACED = [kind for kind in DATASETS if kind != "merged"]
+ONE_TEST = frozenset({"fsdnoisy18k", "fsd50k"})  # released with one test set, and with a fold to choose settings on
 TABLES = (".csv", ".tsv", ".txt")
 
 
@@ -57,6 +59,11 @@ def load(source: str | Path) -> Manifest:
     """Reads `source` as the data set that `recognize` sees in it."""
     kind, path = recognize(source)
     return DATASETS[kind](path)
+
+
+def tested(source: Spec) -> tuple[int, ...]:
+    """The folds that a table over this data set tests on: all of them, or the one that its release tests on."""
+    return (TEST,) if source.name in ONE_TEST else source.build(DATASETS).folds
 
 
 def survey(sources: Sequence[str | Path], *, listen: bool = False) -> tuple[dict[str, Any], str]:

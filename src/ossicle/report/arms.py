@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from statistics import fmean, stdev
 from typing import Any
 
@@ -14,14 +14,21 @@ from ossicle.report.found import Found
 from ossicle.report.page import Markup, duration, figure, join, percent, quantity, table, tag
 from ossicle.words import titled
 
-MEASURES = {"mAP": "mean AP", "knn_accuracy": "accuracy of 5 neighbors", "knn_mAP": "mean AP of 5 neighbors"}
+MEASURES = {
+    "mAP": "mean AP",
+    "knn_accuracy": "accuracy of 5 neighbors",
+    "knn_mAP": "mean AP of 5 neighbors",
+    "linear_accuracy": "accuracy of a linear probe",
+    "linear_mAP": "mean AP of a linear probe",
+}
 
 
 @dataclass(frozen=True)
 class Arm:
     """A variant of a table: its runs, its accuracy by fold (seeds averaged), and its difference to the first one.
 
-    Where clips have several labels, `measure` says that what stands for accuracy is the mean average precision.
+    Where clips have several labels, `measure` says that what stands for accuracy is the mean average precision. Of an
+    encoder the accuracy is that of its nearest neighbors, and `linear` is the same arm by a linear probe.
     """
 
     name: str
@@ -30,6 +37,7 @@ class Arm:
     against: dict[str, Any] | None = None
     cost: dict[str, Any] = field(default_factory=dict)
     measure: str = "accuracy"
+    linear: Arm | None = None
 
     @property
     def title(self) -> str:
@@ -69,24 +77,49 @@ def _place(row: dict[str, Any]) -> str:
 
 
 def _arm(name: str, runs: tuple[Found, ...], row: dict[str, Any]) -> Arm:
-    by_fold: dict[int, list[float]] = {}
-    for run in runs:
-        if (score := run.get("evaluation.accuracy", run.get("evaluation.mAP"))) is not None:
-            by_fold.setdefault(int(run.get("recipe.split.fold", 0)), []).append(score)
-    accuracy = {fold: fmean(scores) for fold, scores in sorted(by_fold.items())}
-    several = any("accuracy" not in run.json["evaluation"] for run in runs if "evaluation" in run.json)
-    measure = "mean AP" if several else "accuracy"
-    if not accuracy and row:
-        kind = str(row.get("measure", "accuracy"))
-        accuracy = dict(zip(row.get("folds", []), row.get(kind, []), strict=False))
-        measure = " ".join(filter(None, (row.get("by", "").replace("test", ""), MEASURES.get(kind, kind))))
+    """By what the runs' evaluations say; where they say nothing, or the table is of validation parts, by its row."""
+    encoder = any(run.get("evaluation.linear_probe") for run in runs)
+    where = str(row.get("by", "")), row.get("folds", [])
+    accuracy, measure = _scores(runs, row, "evaluation", "knn_" if encoder else "", *where)
+    probed, way = _scores(runs, row.get("linear", {}), "evaluation.linear_probe", "linear_", *where)
     results = [run.json["result"] for run in runs if run.done]
     cost = mean_cost(results) if results else row
-    return Arm(str(row.get("variant", name)), runs, accuracy, row.get("against_first"), cost, measure)
+    arm = Arm(str(row.get("variant", name)), runs, accuracy, row.get("against_first"), cost, measure)
+    against = row.get("linear", {}).get("against_first")
+    return replace(arm, linear=replace(arm, accuracy=probed, against=against, measure=way)) if probed else arm
+
+
+def _scores(
+    runs: Sequence[Found], row: dict[str, Any], place: str, way: str, by: str, folds: Sequence[int]
+) -> tuple[dict[int, float], str]:
+    """By fold, seeds averaged, and the name of what was measured."""
+    by_fold: dict[int, list[float]] = {}
+    asked = [run for run in runs if run.get(place) is not None and by != "validation"]
+    for run in asked:
+        if (score := run.get(f"{place}.accuracy", run.get(f"{place}.mAP"))) is not None:
+            by_fold.setdefault(int(run.get("recipe.split.fold", 0)), []).append(score)
+    if by_fold or not row:
+        several = any("accuracy" not in run.get(place) for run in asked)
+        kind = f"{way}{'mAP' if several else 'accuracy'}"
+        return {fold: fmean(scores) for fold, scores in sorted(by_fold.items())}, MEASURES.get(kind, kind)
+    kind = str(row.get("measure", "accuracy"))
+    measure = " ".join(filter(None, (by.replace("test", ""), MEASURES.get(kind, kind))))
+    return dict(zip(folds, row.get(kind, []), strict=False)), measure
 
 
 def fold_table(every: Sequence[Arm]) -> Markup | None:
-    """Each arm's accuracy on each fold, mean ± sd, and its difference to the first with both intervals."""
+    """Each arm's accuracy on each fold, mean ± sd, and its difference to the first with both intervals; of encoders
+    another table by a linear probe.
+    """
+    tables = [made for some in (every, _probed(every)) if (made := _fold_table(some))]
+    return join(tables) if tables else None
+
+
+def _probed(every: Sequence[Arm]) -> list[Arm]:
+    return [arm.linear for arm in every if arm.linear]
+
+
+def _fold_table(every: Sequence[Arm]) -> Markup | None:
     scored = [arm for arm in every if arm.accuracy]
     if not scored:
         return None
@@ -124,16 +157,21 @@ def _interval(against: dict[str, Any] | None, over: str) -> Markup:
 
 
 def fold_figures(every: Sequence[Arm]) -> Markup | None:
-    """The folds as rings, and the differences to the first arm as intervals."""
+    """The folds as rings, and the differences to the first arm as intervals; of encoders by a linear probe too."""
+    made = [each for some in (every, _probed(every)) for each in _fold_figures(some)]
+    return tag("div", *made, class_="grid wide") if made else None
+
+
+def _fold_figures(every: Sequence[Arm]) -> list[Markup]:
     scored = [arm for arm in every if arm.accuracy]
     if not any(len(arm.accuracy) > 1 for arm in scored):
-        return None
+        return []
     rows = [(arm.title, list(arm.accuracy.values())) for arm in scored]
     alt = "; ".join(f"{arm.title}: {arm.score} over {len(arm.accuracy)} folds" for arm in scored)
     made = [figure(figures.folds(rows, what=scored[0].measure, alt=alt))]
     if compared := [arm for arm in scored if (arm.against or {}).get("recordings")]:
         made.append(_differences(compared, scored[0]))
-    return tag("div", *made, class_="grid wide")
+    return made
 
 
 def _differences(compared: Sequence[Arm], first: Arm) -> Markup:
