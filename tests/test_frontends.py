@@ -254,3 +254,34 @@ def test_a_too_short_wave_is_refused_in_a_sentence() -> None:
 
 def test_the_table_holds_them() -> None:
     assert {"logmel": LogMel, "bands": Bands} == FRONTENDS
+
+
+@pytest.mark.parametrize("mels", [1, 20, 96])
+@pytest.mark.parametrize("power", [1.0, 2.0])
+def test_training_multiplies_by_what_is_not_zero_of_the_filter_bank(mels: int, power: float) -> None:
+    frontend = LogMel(n_fft=2048, mels=mels, power=power)
+    spectrum = noise(3, 1025, 7).square()
+    assert apart(frontend.painted(spectrum).exp(), frontend.picture(spectrum).exp()) < 1e-6
+    outside = torch.ones_like(frontend.dense)
+    for bands, bins in frontend.steps:
+        outside[bands, bins] = 0
+    assert (outside * frontend.dense).sum() == 0 < frontend.dense.sum()
+
+
+PARTS = SMALL | {
+    "leveled": LogMel(seconds=0.5, headroom=0.005, win=330),
+    "silence around": LogMel(seconds=0.5, headroom=0.005, pad_mode="constant"),
+}
+
+
+@pytest.mark.parametrize("name", PARTS)
+def test_a_part_of_a_clip_is_what_the_whole_of_it_has_there(name: str) -> None:
+    frontend, wave = PARTS[name], 0.2 + noise(5, 2, 9000)
+    whole = frontend(wave)
+    last = whole.shape[-1] - 6
+    start = torch.tensor([0, 1, 3, last - 1, last])
+    part = frontend.part(wave, start, 6)
+    wanted = torch.stack([clip[..., at : at + 6] for clip, at in zip(whole, start.tolist(), strict=True)])
+    assert part.shape == wanted.shape
+    assert apart(part, wanted) < 1e-5
+    assert apart(frontend.part(wave, torch.zeros(5, dtype=torch.long), last + 6), whole) < 1e-5

@@ -133,3 +133,55 @@ def test_a_clip_can_be_mixed_with_another_piece_of_itself(frontend: LogMel) -> N
 def test_views_that_are_brought_too_few_others_say_so(frontend: LogMel) -> None:
     with pytest.raises(ValueError, match="mix in 1 other clips and got 0"):
         Views(frontend, [MixBack(efold=1.0)])(noise(2, 1, 4000), draw(2))
+
+
+class Counted(LogMel):
+    """A front end that knows how many frames it worked out."""
+
+    worked = 0
+
+    def painted(self, power: Tensor) -> Tensor:
+        self.worked += power.shape[0] * power.shape[-1]
+        return super().painted(power)
+
+
+def mixing(frontend: LogMel, before: list[Any], *, background: Any = "other") -> list[Any]:
+    return [*before, MixBack(efold=frontend.efold, most=0.5, background=background), Compression()]
+
+
+@pytest.mark.parametrize(
+    ("before", "background", "frames"),
+    [
+        ([Patch(frames=8)], "other", 8 + 8 + 8 + 8),
+        ([Patch(frames=20)], "other", 32 + 20 + 20),
+        ([Patch(frames=8)], "own", 8 + 8 + 8 + 8),
+        ([Patch(frames=20)], "own", 32),
+        ([], "other", 32 + 32 + 32),
+        ([Gain(), Patch(frames=20)], "other", 20 + 20 + 20 + 20),
+        ([Gain()], "other", 32 + 32 + 32 + 32),
+        ([Compression(), Patch(frames=8)], "other", 32 + 32 + 32),
+    ],
+)
+def test_two_views_are_what_each_is_alone_and_no_frame_is_worked_out_for_nothing(
+    before: list[Any], background: Any, frames: int
+) -> None:
+    frontend = Counted(sample_rate=RATE, seconds=0.5, n_fft=256, hop=128, mels=16, headroom=0.005)
+    views = Views(frontend, mixing(frontend, before, background=background))
+    wave, others, here = noise(5, 1, 4000), noise(5, 2 * views.others, 1, 4000, seed=1), draw(5)
+    both = views.both(wave, here, others)
+    assert frontend.worked == 5 * frames
+    plain = Views(Whole(frontend), mixing(frontend, before, background=background))
+    for view, image in enumerate(both):
+        brought = others[:, view : view + 1] if views.others else None
+        torch.testing.assert_close(image, plain(wave, here.at(view), brought), rtol=1e-5, atol=1e-5)
+
+
+class Whole(torch.nn.Module):
+    """A front end that always works out all of a clip."""
+
+    def __init__(self, frontend: LogMel) -> None:
+        super().__init__()
+        self.frontend = frontend
+
+    def forward(self, wave: Tensor) -> Tensor:
+        return self.frontend(wave)

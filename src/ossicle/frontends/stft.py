@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -77,6 +77,14 @@ class Framing:
     def pad(self, rows: Tensor) -> Tensor:
         """(R, T) -> (R, before + T + after)."""
         return F.pad(rows[:, None], self.padding, mode=self.pad_mode)[:, 0]
+
+    def cut(self, row: Tensor, start: int, frames: int) -> Tensor:
+        """(T,) -> (t,): of the padded wave the samples that `frames` frames from number `start` on are made of."""
+        before, length = self.padding[0], (frames - 1) * self.hop + self.win
+        first = start * self.hop - before
+        if 0 <= first <= len(row) - length:
+            return row.narrow(0, first, length)
+        return self.pad(row[None])[0].narrow(0, first + before, length)
 
     def check(self, length: int) -> None:
         """A sentence instead of an index error for waves that are too short to be framed."""
@@ -158,7 +166,7 @@ class SpectralFrontend(nn.Module):
     A front end adds `maps`, `bins`, `efold` (what a value of the image gains where power grows by a factor of e) and
     `picture`, which turns power (R, K, N) into maps (R, M, F, N). Nothing is learned or random, and the state_dict is
     empty: a stage may change its front end and still load the last checkpoint. `seconds` is the window the model hears;
-    `forward` takes any length that can be framed.
+    `forward` takes any length that can be framed, and `part` works out a few of its frames.
     """
 
     maps: int
@@ -170,24 +178,42 @@ class SpectralFrontend(nn.Module):
         framing.check(round(seconds * sample_rate))
         self.framing, self.sample_rate, self.seconds, self.hop = framing, sample_rate, seconds, framing.hop
         self.spectrum = Spectrum(framing)
+        self.inside = Spectrum(replace(framing, center=False))  # of waves that are padded already
 
     def frames(self, length: int) -> int:
         """How many frames a wave of `length` samples gives."""
         return self.framing.frames(length)
 
-    def leveled(self, rows: Tensor) -> Tensor:
-        """(R, T) -> (R, T): each wave as it is framed."""
+    def leveled(self, rows: Tensor, whole: Tensor | None = None) -> Tensor:
+        """(R, T) -> (R, T): each wave as it is framed, or as a piece of the `whole` (R, T') that it was cut from."""
         return rows
 
     def picture(self, power: Tensor) -> Tensor:
-        """(R, K, N) -> (R, M, F, N)."""
+        """(R, K, N) -> (R, M, F, N), as a device works it out."""
         raise NotImplementedError
+
+    def painted(self, power: Tensor) -> Tensor:
+        """The same, by what is fastest in training."""
+        return self.picture(power)
 
     def forward(self, wave: Tensor) -> Tensor:
         self.framing.check(wave.shape[-1])
         with torch.autocast(wave.device.type, enabled=False):
             rows = self.leveled(wave.flatten(0, 1).float())
-            pictures = torch.cat([self.picture(power) for power in self.spectrum.portions(rows)])
+            pictures = torch.cat([self.painted(power) for power in self.spectrum.portions(rows)])
+        return pictures.unflatten(0, wave.shape[:2])
+
+    def part(self, wave: Tensor, start: Tensor, frames: int) -> Tensor:
+        """(B, C, T), (B,) -> (B, C, M, F, frames): the frames of `forward` from each clip's own `start` on, alone."""
+        self.framing.check(wave.shape[-1])
+        starts = start.repeat_interleave(wave.shape[1]).tolist()
+        with torch.autocast(wave.device.type, enabled=False):
+            rows = wave.flatten(0, 1).float()
+            mirrored = self.framing.pad_mode == "reflect"  # then leveled mirrors are mirrors of what was leveled
+            rows = rows if mirrored else self.leveled(rows)
+            cut = torch.stack([self.framing.cut(row, at, frames) for row, at in zip(rows, starts, strict=True)])
+            cut = self.leveled(cut, rows) if mirrored else cut
+            pictures = torch.cat([self.painted(power) for power in self.inside.portions(cut)])
         return pictures.unflatten(0, wave.shape[:2])
 
     def exportable(self) -> Exportable:

@@ -24,10 +24,13 @@ class Patch:
         self.frames, self.places = frames, Places(sampling, "patch")
 
     def __call__(self, image: Tensor, draw: Draw) -> Tensor:
-        spare = image.shape[-1] - self.frames
-        if spare < 0:
-            raise ValueError(f"patch of {self.frames} frames from an image of {image.shape[-1]}: ask for fewer.")
-        return pieces(image, self.places(draw, spare), self.frames)
+        return pieces(image, self.start(image.shape[-1], draw), self.frames)
+
+    def start(self, frames: int, draw: Draw) -> Tensor:
+        """(B,): the first frame of each clip's patch of an image of `frames`."""
+        if frames < self.frames:
+            raise ValueError(f"patch of {self.frames} frames from an image of {frames}: ask for fewer.")
+        return self.places(draw, frames - self.frames)
 
 
 class TimeShift:
