@@ -16,7 +16,7 @@ from safetensors.torch import load_file
 
 from ossicle import cli, learn
 from ossicle.plan import continuing, data, inherited, pair, pretraining, recognizer
-from ossicle.recipe import RecipeError
+from ossicle.recipe import RecipeError, to_dict
 
 RATE = 8000
 SMALL = "--set encoder.width=4 --set frontend.mels=32 --precision fp32 --batch 8 --lr 0.003"
@@ -258,7 +258,8 @@ def test_a_table_is_what_was_asked_for_on_the_line_too(tmp_path, monkeypatch, ke
         ("pretrain nowhere -o new", "nowhere is not there; give a folder"),
         ("pretrain clips.csv --continue rec -o new", "rec learned by 'supervised'; --continue goes on with 'npid'"),
         ("pretrain clips.csv --continue pre/model -o new", "what it remembers is gone: begin with --from"),
-        ("pretrain clips.csv --continue pre --from pre -o new", "leave out --from, --seconds and --rate"),
+        ("pretrain clips.csv --continue pre --from pre -o new", "leave out --objective, --from, --seconds and --rate"),
+        ("pretrain clips.csv --continue pre --objective joint -o new", "leave out --objective, --from, --seconds"),
         ("evaluate nowhere", "nowhere is no run"),
         ("export nowhere -o new", "nowhere"),
         ("export pre -o new", "pre is an encoder that knows no classes"),
@@ -391,6 +392,20 @@ def test_going_on_hears_what_was_heard_at_last_at_a_third_of_its_rate(place, tmp
     assert onward.frontend.args["seconds"] == 0.4
     assert (onward.stages[0].frontend, onward.stages[0].lr) == (None, pytest.approx(0.03))
     assert onward.objective.args["apart"] == "clips"
+
+
+@pytest.mark.parametrize("objective", ["npid", "contrastive", "joint"])
+def test_each_way_to_learn_without_labels_has_a_plan_that_is_followed(place, tmp_path, objective):
+    command = f"pretrain clips.csv -o {tmp_path}/run --objective {objective} --epochs 1 {HEARD} {SMALL}"
+    status, out, err = ossicle(command, place[0])
+    assert (status, err.count("epoch 1/1")) == (0, 1), (out, err)
+    planned = pretraining(place[0] / "clips.csv", objective=objective, seconds=0.4)
+    followed = json.loads((tmp_path / "run" / "recipe.json").read_text())
+    assert followed["objective"] == to_dict(planned.objective)
+    assert followed["views"] == to_dict(planned.views)
+    assert followed["objective"]["name"] == objective
+    status, out, err = ossicle(f"train clips.csv --from {tmp_path}/run -o {tmp_path}/rec --epochs 1 {SMALL}", place[0])
+    assert status == 0, (out, err)
 
 
 def test_plans_name_the_data_set(tmp_path):

@@ -7,7 +7,7 @@ from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mode
-from typing import Any
+from typing import Any, Literal
 
 from ossicle import audio
 from ossicle.data.manifest import Manifest
@@ -32,6 +32,10 @@ MOMENTUM = 0.5
 CROP = 0.6  # of the window's seconds
 NOISE = 0.5  # of the log image, in nepers
 
+CONTRASTIVE_TEMPERATURE = 0.2
+PATCH = 0.3  # of the window's seconds, for each of two views
+FAINT_NOISE = 0.023  # published as 0.01 of a common logarithm
+
 CONTINUED_EPOCHS = 20
 CONTINUED_RATE = 0.3  # of the rate that was learned at last
 
@@ -40,6 +44,9 @@ CONTINUED_RATE = 0.3  # of the rate that was learned at last
 FROM_PRETRAINING = Stage(15, lr=1e-2, body=0.03)
 FROM_SCRATCH = Stage(50, lr=1e-3)
 BATCH = 16
+
+
+Unlabelled = Literal["npid", "contrastive", "joint"]
 
 
 def data(source: str | Path | Spec, **options: Any) -> Spec:
@@ -75,32 +82,48 @@ def suited(manifest: Manifest) -> tuple[float, int]:
 def pretraining(
     source: str | Path | Spec,
     *,
+    objective: Unlabelled = "npid",
     start: str | Path | None = None,
     fold: int | None = None,
     folds: bool = False,
     seconds: float | None = None,
     sample_rate: int | None = None,
 ) -> Recipe:
-    """Instance discrimination (NPID) on pieces of the window, labels unused: on log-mel images by a ResNet-18, or with
-    what an earlier run or converted weights hear and see by.
+    """Instance discrimination (NPID) on pieces of the window, contrastive learning on pairs of them, or both, labels
+    unused: on log-mel images by a ResNet-18, or with what an earlier run or converted weights hear and see by.
     """
     begun = None if start is None else _one_or_all(start, fold, folds)
     named = data(source)
     built = _built(named, begun, fold, seconds, sample_rate)
     pieces = "clips" if "segment" in named.args else "recordings"
     window = built["frontend"].build(FRONTENDS).seconds
-    piece = Spec("crop", {"seconds": round(CROP * window, 3)})
     return Recipe(
         name="pretrain",
         data=named,
         **built,
-        objective=Spec("npid", {"temperature": TEMPERATURE, "momentum": MOMENTUM, "apart": pieces}),
-        views=(piece, Spec("random_resized_crop"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
+        objective=_objective(objective, pieces),
+        views=_views(objective, window),
         stages=(Stage(PRETRAINING_EPOCHS, PRETRAINING_LR),),
         batch=PRETRAINING_BATCH,
         watch=10,
         start=begun,
     )
+
+
+def _objective(name: Unlabelled, apart: str) -> Spec:
+    npid = {"temperature": TEMPERATURE, "momentum": MOMENTUM, "apart": apart}
+    contrastive = {"temperature": CONTRASTIVE_TEMPERATURE, "apart": apart}
+    args = {"npid": npid, "contrastive": contrastive, "joint": {"npid": npid, "contrastive": contrastive}}
+    return Spec(name, args[name])
+
+
+def _views(objective: Unlabelled, window: float) -> tuple[Spec, ...]:
+    """What makes one clip many: of a piece for NPID and, where two are told apart, as Fonseca et al. 2021 have it."""
+    crop = Spec("crop", {"seconds": round((CROP if objective == "npid" else PATCH) * window, 3)})
+    if objective == "npid":
+        return crop, Spec("random_resized_crop"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")
+    faint = Spec("noise", {"sigma": FAINT_NOISE})
+    return crop, Spec("mixback"), Spec("random_resized_crop"), Spec("compression"), faint
 
 
 def continuing(source: str | Path | Spec, start: str | Path, *, fold: int | None = None, folds: bool = False) -> Recipe:

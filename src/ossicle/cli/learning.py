@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from ossicle.cli.app import app, close, shown
 from ossicle.options import USUAL, Folds, From, Learning, Out, Rate, Seconds, UsageError, given, option
@@ -53,6 +53,10 @@ def pretrain(
     *,
     out: Out,
     folds: Folds = False,
+    objective: Annotated[
+        Literal["npid", "contrastive", "joint"] | None,
+        option("Tell each clip from all others (npid, the default), two views of each from those of others, or both."),
+    ] = None,
     start: From = None,
     onward: Annotated[str | None, option("The pretraining to go on with: DIR is new to it.", "--continue")] = None,
     transductive: Annotated[bool, option("Hear the test fold too; results are stamped so.")] = False,
@@ -66,12 +70,13 @@ def pretrain(
     from ossicle.learn import learn
 
     named = plan.data(source, **given(segment=segment))
-    if onward and (start or seconds or rate):
-        raise UsageError("--continue goes on as the earlier run began: leave out --from, --seconds and --rate")
+    if onward and (objective or start or seconds or rate):
+        left = "--objective, --from, --seconds and --rate"
+        raise UsageError(f"--continue goes on as the earlier run began: leave out {left}")
     if onward:
         recipe = plan.continuing(named, onward, fold=learning.fold, folds=folds)
     else:
-        heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate}
+        heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate} | given(objective=objective)
         recipe = plan.pretraining(named, start=start, fold=learning.fold, folds=folds, **heard)
     asked = given(**{"split.transductive": transductive or None})
     print(learn(recipe.override(asked | learning.changes()), out, **learning.ways(), folds=folds))
