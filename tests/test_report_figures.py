@@ -168,6 +168,19 @@ def test_two_folds_are_rings_and_one_is_itself(tmp_path) -> None:
     assert "no test fold was opened" in said
 
 
+def test_an_encoder_has_a_panel_for_its_neighbors_and_one_for_its_linear_probe(tmp_path) -> None:
+    folder = grown(tmp_path / "t", "objective.temperature", {("", t): [t] * 3 for t in (0.1, 0.2)}, "knn_accuracy")
+    table = json.loads((folder / "table.json").read_text())
+    for row in table["rows"]:
+        row["linear"] = {"measure": "linear_accuracy", "linear_accuracy": [2 * score for score in row["knn_accuracy"]]}
+    (folder / "table.json").write_text(json.dumps(table))
+    made = {panel.what: panel.lines[0].y for panel in shown(folder)}
+    assert made == {
+        "accuracy of 5 neighbors": pytest.approx([0.1, 0.2]),
+        "accuracy of a linear probe": pytest.approx([0.2, 0.4]),
+    }
+
+
 def test_tables_of_one_key_share_a_panel_and_keep_their_names_apart(tmp_path) -> None:
     flat = {(arm, few): [0.5, 0.6, 0.7] for few in (1, 10) for arm in ("scratch", "tuned")}
     here, there = (grown(tmp_path / name / "labels", "split.few", flat) for name in ("here", "there"))

@@ -118,9 +118,10 @@ def _keys(points: Sequence[Mapping[str, Any]]) -> tuple[str, list[str]]:
 
 
 def _measures(row: Mapping[str, Any]) -> Iterator[tuple[str, tuple[float, ...]]]:
-    """What a row says of each fold, by what it is called."""
-    for name in dict.fromkeys((str(row.get("measure", "accuracy")), *arms.MEASURES)):
-        if isinstance(scores := row.get(name), list) and scores:
+    """What a row says of each fold, by what it is called; an encoder's linear probe comes second."""
+    for block in (row, row.get("linear") or {}):
+        name = str(block.get("measure", "accuracy"))
+        if isinstance(scores := block.get(name), list) and scores:
             yield arms.MEASURES.get(name, name), tuple(scores)
 
 
