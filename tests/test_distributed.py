@@ -26,7 +26,7 @@ from ossicle.stops import refuse_thin
 
 WORKER = Path(__file__).parent / "ranks" / "worker.py"
 RATE = 8000
-KINDS = ("softmax", "nce", "supervised", "contrastive", "recordings")
+KINDS = ("softmax", "nce", "supervised", "contrastive", "recordings", "joint", "joint nce")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,7 @@ from torch import nn
 from ossicle import distributed, recipe, train
 from ossicle.data.loader import Batch
 from ossicle.draw import Draw
-from ossicle.objectives import NPID, Contrastive, Supervised
+from ossicle.objectives import NPID, Contrastive, Joint, Supervised
 
 CLIPS, BATCH, STEPS = 23, 9, 100
 LABELS = ("a", "b", "c")
@@ -43,7 +43,7 @@ class Given:
 
     others = 0
 
-    def __call__(self, wave, draw, others):
+    def __call__(self, wave, draw, others=None):
         return views(wave, draw)
 
 
@@ -97,6 +97,15 @@ def contrastive(**options):
     return learn(objective, STEPS)
 
 
+def joint(**options):
+    torch.manual_seed(0)
+    keys, settings = np.arange(CLIPS, dtype=np.uint64), {"contrastive": {"dim": 4, "hidden": 12}}
+    settings["npid"] = {"dim": 4, "temperature": 0.4, **options}
+    objective = Joint(Plain(), Given(), keys, keys // 2, weight=0.3, **settings).double()
+    objective.contrastive.project[1] = nn.Identity()  # no batch statistics
+    return learn(objective, 30) | {"bank": objective.npid.bank.numpy(), "scale": objective.npid.scale.numpy()}
+
+
 def told():
     """What the plain exchanges give."""
     rank, found = distributed.rank(), {}
@@ -141,6 +150,7 @@ def main(out, *recipes):
     out, rank = Path(out), distributed.rank()
     kinds = {"softmax": npid(), "nce": npid(negatives=5), "supervised": supervised()}
     kinds |= {"contrastive": contrastive(), "recordings": contrastive(apart="recordings")}
+    kinds |= {"joint": joint(), "joint nce": joint(negatives=5)}
     for kind, found in kinds.items():
         np.savez(out / f"{kind}-{rank}.npz", **found)
     runs = {Path(path).stem: fit(out / Path(path).stem, path) for path in recipes}
