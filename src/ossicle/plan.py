@@ -112,9 +112,9 @@ def pretraining(
 
 def _objective(name: Unlabelled, apart: str) -> Spec:
     npid = {"temperature": TEMPERATURE, "momentum": MOMENTUM, "apart": apart}
-    contrastive = {"temperature": CONTRASTIVE_TEMPERATURE, "apart": apart}
-    args = {"npid": npid, "contrastive": contrastive, "joint": {"npid": npid, "contrastive": contrastive}}
-    return Spec(name, args[name])
+    args: dict[str, dict[str, Any]] = {"npid": npid}
+    args["contrastive"] = {"temperature": CONTRASTIVE_TEMPERATURE, "apart": apart}
+    return Spec(name, dict(args) if name == "joint" else args[name])
 
 
 def _views(objective: Unlabelled, window: float) -> tuple[Spec, ...]:
