@@ -26,6 +26,8 @@ ENCODERS = {
     "resnet": Spec("resnet", {"width": 4}),
     "resnet-attention": Spec("resnet", {"width": 4, "attention": True}),
     "densenet": Spec("densenet", {"width": 4}),
+    "vgg": Spec("vgg", {"width": 4}),
+    "crnn": Spec("crnn", {"width": 4}),
     "small": Spec("small", {"width": 4, "attention": 16}),
     "small-2d": Spec("small", {"width": 4, "attention": 16, "reading": "2d"}),
 }
