@@ -1,0 +1,237 @@
+"""Recipes that were run -> tables for people: a part a recipe, a row a variant at a point of its grid.
+
+Of what is not there yet, nothing is shown. Scores are over folds with seeds averaged; intervals are 95 %, of curves
+over folds, of all else over recordings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import record
+
+from ossicle import folds, recipe
+from ossicle.durable import read_json, write, write_json
+from ossicle.evaluate import answers, bootstrap, compare, paired_t
+from ossicle.folds import Cell
+
+RECIPES = Path(__file__).parents[1] / "recipes"
+SHOWN = (1, 2, 3, 5, 10, 15, 20, 30)
+WAYS = {"knn": "5 neighbors", "linear": "linear probe"}
+"""What an encoder is judged by, as `folds` names it; a classifier's own answers are under ""."""
+
+Arms = dict[str, list[Cell]]
+
+
+@dataclass(frozen=True)
+class Part:
+    """A recipe's table: its folder, its title, the folds it is run with, and the seeds that may be there."""
+
+    folder: str
+    title: str
+    recipe: str
+    folds: tuple[int, ...] = (1, 2, 3, 4, 5)
+    seeds: tuple[int, ...] = (0, 1, 2)
+    pairs: tuple[tuple[str, str], ...] = ()  # rows to hold against each other
+    rows: tuple[str, ...] = ()  # those of the table to show; () is all
+    evaluate: bool = False  # whether encoders answer for their test folds
+
+    def command(self, data: str, cells: list[Cell]) -> str:
+        """What made these runs."""
+        which = "--folds" if len(self.folds) == 5 else " and ".join(f"--fold {fold}" for fold in self.folds)
+        seeds = "".join(f" --seeds {seed}" for seed in sorted({cell.seed for cell in cells}) if self.seeds)
+        same = f"--set data.path={data} --precision bf16 --jobs 2"
+        opened = " --evaluate" * self.evaluate
+        return f"ossicle run recipes/{self.recipe}.toml {same} {which}{seeds}{opened} -o runs/{self.folder}"
+
+    def cells(self, data: str, place: Path) -> list[Cell]:
+        """The runs that are there."""
+        if not (own := RECIPES / f"{self.recipe}.toml").exists():
+            return []
+        read = recipe.load(own).override({"data.path": data, "precision": "bf16"})
+        every = folds.cells(read, place / self.folder, folds=self.folds, seeds=self.seeds)
+        return [cell for cell in every if (not self.rows or named(cell) in self.rows) and self._done(cell)]
+
+    def _done(self, cell: Cell) -> bool:
+        tested = cell.recipe.objective.name == "supervised" or self.evaluate
+        return (cell.folder / ("evaluation.json" if tested else "result.json")).exists()
+
+
+def named(cell: Cell) -> str:
+    """What a cell's row is called."""
+    return ", ".join(filter(None, (cell.variant, folds.titled(cell.point))))
+
+
+def arms(cells: Iterable[Cell]) -> Arms:
+    """The runs of each row of a table, by its name."""
+    found: Arms = {}
+    for cell in cells:
+        found.setdefault(named(cell), []).append(cell)
+    return found
+
+
+def curve(cells: list[Cell]) -> dict[int, dict[int, float]]:
+    """Epoch -> fold -> the test accuracy, seeds averaged, in percent."""
+    found: dict[int, dict[int, list[float]]] = {}
+    for cell in cells:
+        for line in (cell.folder / "log.jsonl").read_text().splitlines():
+            logged = json.loads(line)
+            if "test_accuracy" in logged:
+                found.setdefault(logged["epoch"], {}).setdefault(cell.fold, []).append(100 * logged["test_accuracy"])
+    return {epoch: {fold: float(np.mean(seeds)) for fold, seeds in sorted(by.items())} for epoch, by in found.items()}
+
+
+def spread(values: list[float]) -> str:
+    """`82.0 ± 6.5`."""
+    return f"{np.mean(values):.1f} ± {np.std(values, ddof=1):.1f}" if len(values) > 1 else f"{values[0]:.1f}"
+
+
+def lead(mine: dict[int, float], other: dict[int, float]) -> str:
+    """`+37.5 (20.1 to 54.9)`: points more than another arm, Student's t over the folds."""
+    over = paired_t([other[fold] / 100 for fold in mine], [mine[fold] / 100 for fold in mine])
+    return f"{100 * over.mean:+.1f} ({100 * over.low:.1f} to {100 * over.high:.1f})"
+
+
+def curves(every: Arms) -> list[str]:
+    """A line an arm and one of its lead over the first, epoch by epoch."""
+    found = {name: curve(cells) for name, cells in every.items()}
+    found = {name: each for name, each in found.items() if each}
+    if not found:
+        return []
+    first = next(iter(found.values()))
+    epochs = [epoch for epoch in SHOWN if epoch in first]
+    lines = [f"| accuracy after | {' | '.join(map(str, epochs))} |", f"|---|{'---|' * len(epochs)}"]
+    for name, each in found.items():
+        lines.append(f"| {name} | {' | '.join(spread(list(each[epoch].values())) for epoch in epochs)} |")
+        if each is not first and len(first[epochs[0]]) > 1:
+            lines.append(f"| more than the first | {' | '.join(lead(each[e], first[e]) for e in epochs)} |")
+    return [*lines, ""]
+
+
+def files(row: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, list[Path]]:
+    """What a row's runs answered, clip by clip, by what answered; without what some run has not kept."""
+    kept = answers.VALID if row["by"] == "validation" else answers.TEST
+    ways = WAYS if row["measure"].startswith("knn") else {"": ""}
+    found = {said: [cell.folder / kept[way] for cell in cells] for way, said in ways.items()}
+    return {said: each for said, each in found.items() if all(file.exists() for file in each)}
+
+
+def held(part: Part, answered: Mapping[str, dict[str, list[Path]]]) -> list[str]:
+    """What the part's pairs of rows differ by."""
+    lines = []
+    for one, other in part.pairs:
+        here, there = answered.get(one, {}), answered.get(other, {})
+        for way in (way for way in here if way in there):
+            sentence = compare(here[way], there[way])["recordings"]["sentence"]
+            lines.append(f"- {one} against {other}{f', {way}' * bool(way)}: {sentence}")
+    return [*lines, ""] if lines else []
+
+
+def together(answered: Mapping[str, dict[str, list[Path]]], every: Arms) -> list[str]:
+    """What each row gets right, seeds averaged, with its interval over recordings."""
+    lines = []
+    for name, ways in answered.items():
+        seeds = len({cell.seed for cell in every[name]})
+        for way, each in ways.items():
+            title = ", ".join(filter(None, (name or "accuracy", way, f"{seeds} seeds" * (seeds > 1))))
+            lines.append(f"- {title}: {averaged(each)}")
+    return [*lines, ""] if lines else []
+
+
+def averaged(files: Iterable[Path]) -> str:
+    """`89.8 % (86.3 to 92.9, over 304 recordings)`: what got right answers; of a clip in several files, the mean."""
+    right: dict[tuple[str, str, str], list[float]] = {}
+    groups: dict[tuple[str, str, str], str] = {}
+    for file in files:
+        for clip, (recording, correct) in answers.read(file).items():
+            right.setdefault(clip, []).append(correct)
+            groups[clip] = recording
+    return share(np.array([np.mean(each) for each in right.values()]), list(groups.values()))
+
+
+def share(right: np.ndarray, groups: Sequence[str]) -> str:
+    """(n,) clips told rightly or not, and their recordings -> the mean and its interval in words."""
+    over = bootstrap(right, groups)
+    return f"{100 * over.mean:.1f} % ({100 * over.low:.1f} to {100 * over.high:.1f}, over {over.over})"
+
+
+def table(every: Arms, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A line a row: the mean over folds, what it cost, how it compares with the first; an encoder by both its ways."""
+    both = any("linear" in row for row in rows)
+    told = ("5 neighbors, %", "linear probe, %") if both else ("mean ± sd, %", "folds")
+    against = tuple(f"{way} against the first" for way in WAYS.values()) if both else ("against the first",)
+    head = ("", *told, "runs", "pretraining", "s", "s before", *against)
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for row in rows:
+        blocks = [row, row.get("linear", {})] if both else [row]
+        shown = [_folds(block) for block in blocks] if both else [spread(_scores(row)), _each(row)]
+        cells = (row["variant"], *shown, *_cost(row, every), *map(_against, blocks))
+        lines.append(f"| {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def _scores(block: Mapping[str, Any]) -> list[float]:
+    return [100 * score for score in block[block["measure"]]]
+
+
+def _each(block: Mapping[str, Any]) -> str:
+    return " ".join(f"{score:.1f}" for score in _scores(block))
+
+
+def _folds(block: Mapping[str, Any]) -> str:
+    """`63.8 ± 7.1 (58.8 68.8)`, its folds in brackets."""
+    return f"{spread(_scores(block))} ({_each(block)})" if block else ""
+
+
+def _cost(row: Mapping[str, Any], every: Arms) -> tuple[str, ...]:
+    """How many runs, what their beginning heard, and the processor seconds of a run and of its beginning."""
+    taken = [read_json(cell.folder / "result.json") for cell in every[row["variant"]]]
+    before = [each["before"]["cpu_seconds"] for each in taken if each.get("before")]
+    seconds = f"{np.mean([each['cpu_seconds'] for each in taken]):.0f}"
+    return str(row["runs"]), ", ".join(row["pretraining"]), seconds, f"{np.mean(before):.0f}" if before else ""
+
+
+def _against(block: Mapping[str, Any]) -> str:
+    return str((block.get("against_first") or {}).get("recordings", {}).get("sentence", ""))
+
+
+Made = dict[tuple[str, str], list[Cell]]
+"""All runs of a benchmark by (folder of the part, name of the row)."""
+
+
+def write_tables(
+    name: str, description: str | None, parts: Iterable[Part], more: Callable[[Made], list[str]] = lambda made: []
+) -> None:
+    """The command line, and what it writes: results/NAME.json and .md, and after all parts what `more` says of them."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", default="../shared/esc10")
+    parser.add_argument("--runs", type=Path, default=Path("runs"))
+    given = parser.parse_args()
+    setting = record.surroundings()
+    versions = ", ".join(f"{package} {version}" for package, version in setting["versions"].items())
+    lines = [f"{setting['machine']}; {versions}; seconds are processor seconds a run.", ""]
+    kept: dict[str, Any] = {"setting": setting}
+    made: Made = {}
+    for part in parts:
+        if cells := part.cells(given.data, given.runs):
+            every, rows = arms(cells), folds.tabulate(cells)["rows"]
+            made |= {(part.folder, row): found for row, found in every.items()}
+            command = part.command(given.data, cells)
+            kept[part.folder] = {"command": command, "rows": rows}
+            lines += [f"## {part.title}", "", f"`{command}`", "", *shown(part, every, rows)]
+    lines += more(made)
+    write_json(record.RESULTS / f"{name}.json", kept)
+    write(record.RESULTS / f"{name}.md", "\n".join(lines).encode())
+    print("\n".join(lines))
+
+
+def shown(part: Part, every: Arms, rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A part's table, its curves, its pairs, and each row's own interval."""
+    answered = {row["variant"]: files(row, every[row["variant"]]) for row in rows}
+    return [*table(every, rows), *curves(every), *held(part, answered), *together(answered, every)]
