@@ -128,9 +128,9 @@ def _views(objective: Unlabelled, window: float) -> tuple[Spec, ...]:
 
 def continuing(source: str | Path | Spec, start: str | Path, *, fold: int | None = None, folds: bool = False) -> Recipe:
     """An earlier pretraining goes on with other recordings: its recipe on them alone, for fewer epochs, from what it
-    learned. What it knew stays in its memory, as something to tell the new ones from.
+    learned. A bank's rows stay in its memory, as something to tell the new clips from; a head goes on learning.
 
-    RecipeError where `start` is no finished pretraining by instance discrimination.
+    RecipeError where `start` is no finished pretraining, or one whose memory is gone.
     """
     begun = _one_or_all(start, fold, folds)
     built = inherited(begun, fold)
@@ -138,14 +138,27 @@ def continuing(source: str | Path | Spec, start: str | Path, *, fold: int | None
     if not done.is_file():
         raise RecipeError(f"{start} is a model without its run, and what it remembers is gone: begin with --from")
     earlier = from_dict(read_json(done))
-    if earlier.objective.name != "npid":
-        raise RecipeError(f"{start} learned by '{earlier.objective.name}'; --continue goes on with 'npid'")
+    if earlier.objective.name not in ("npid", "contrastive", "joint"):
+        raise RecipeError(
+            f"{start} learned by '{earlier.objective.name}'; --continue goes on with 'npid', 'contrastive' or 'joint'"
+        )
+    if not (done.parent / "memory").exists():
+        raise RecipeError(f"{start} has no memory/, and what it remembers is gone: begin with --from")
     named, last = data(source), earlier.stages[-1]
-    pieces = {"apart": "clips"} if "segment" in named.args else {}
-    objective = Spec("npid", {**earlier.objective.args, **pieces, "keep": True})
+    objective = _going_on(earlier.objective, {"apart": "clips"} if "segment" in named.args else {})
     stage = replace(last, epochs=CONTINUED_EPOCHS, lr=CONTINUED_RATE * last.lr, frontend=None)
     new: dict[str, Any] = {"data": named, "objective": objective, "stages": (stage,), "split": Split()}
     return replace(earlier, name="continue", start=begun, **built, **new)
+
+
+def _going_on(objective: Spec, pieces: dict[str, Any]) -> Spec:
+    """The same objective on other recordings. `pieces` is how clips that were cut from one recording are told apart."""
+    news: dict[str, Any] = {"npid": {**pieces, "keep": True}, "contrastive": pieces}
+    if objective.name == "joint":
+        changed = {name: {**(objective.args.get(name) or {}), **new} for name, new in news.items()}
+    else:
+        changed = news[objective.name]
+    return Spec(objective.name, {**objective.args, **changed})
 
 
 def recognizer(
