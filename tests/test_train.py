@@ -107,6 +107,20 @@ def test_a_classifier_learns_what_is_plain_to_hear(sounds, cache, tmp_path):
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.parametrize(("lr", "collapses"), [(1e-2, False), (1.0, True)])
+def test_a_run_at_an_absurd_rate_collapses_and_says_so(sounds, cache, tmp_path, lr, collapses):
+    """Encoders that normalize their last layer hardly can; a VGG-like one ends in a layer without."""
+    changes = {"encoder": {"name": "vgg", "width": 4}, "split": {"fold": None}, "batch": 12}
+    recipe = recipe_for(sounds, "npid", **changes, stages=[{"epochs": 12, "lr": lr}])
+    told = []
+    train.fit(recipe, tmp_path / "run", cache=cache, tell=lambda kind, row: told.append((kind, row)))
+    notes = [row["note"] for kind, row in told if kind == "note"]
+    assert sum("the features collapse: " in note for note in notes) == collapses
+    rows = lasting(tmp_path / "run")
+    assert (rows[-1]["feature_sd"] < rows[0]["feature_sd"] / 3) == collapses
+    assert all(1 <= row["effective_rank"] <= 12 for row in rows)
+
+
 @pytest.mark.parametrize("objective", ["npid", {"name": "npid", "negatives": 4}, {"name": "supervised", "mixup": 0.3}])
 def test_resuming_equals_never_having_stopped(sounds, cache, tmp_path, objective):
     """Two stages with different front ends, stopped after every single step."""

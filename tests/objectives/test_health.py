@@ -1,13 +1,16 @@
 """What is measured of features, on some whose numbers are known, and what is told of a run from it."""
 
 import math
+from pathlib import Path
 
 import pytest
 import torch
 import torch.nn.functional as F
 
-from ossicle import collapse
+from ossicle import collapse, words
 from ossicle.objectives.health import alignment, effective_rank, feature_sd, health, uniformity
+from ossicle.report.found import Found
+from ossicle.report.learning import learning
 
 
 def unit(*shape, seed=0):
@@ -90,12 +93,32 @@ def rows(*measured):
 
 
 def test_a_run_is_told_when_it_collapses_and_when_it_recovers_and_not_between():
-    log = rows((0.4, 30), (0.04, 30), (0.01, 9), (0.06, 9), (0.2, 1.2), (0.2, 9), (0.3, 1.2), (0.3, 1.3))
+    log = rows((0.1, 4), (0.04, 4), (0.01, 4), (0.06, 4), (0.2, 1.2), (0.2, 4), (0.3, 1.2), (0.3, 1.3))
     said = collapse.story(log)
     assert [each.split(": ")[0] for each in said] == ["epoch 2", "epoch 6", "epoch 7"]
-    assert "on one point (feature sd 0.04 of at most 1, effective rank 30). " in said[0]
+    assert "on one point (feature sd 0.04 of at most 1, effective rank 4). " in said[0]
     assert "lower lr" in said[0]
     assert "apart again" in said[1]
     assert "on one line" in said[2]
     assert [bool(collapse.news(log[: upto + 1])) for upto in range(8)] == [0, 1, 0, 0, 0, 1, 1, 0]
+    assert not collapse.story(rows((0.17, 11), (0.67, 26), (0.6, 9)))  # as encoders begin, and go on
     assert collapse.news([]) == collapse.news([{"epoch": 1, "loss": 2.0}]) == ""
+
+
+@pytest.mark.parametrize(
+    ("now", "says"),
+    [((0.2, 30), "closer together than in the first epoch, whose sd was 0.66"), ((0.6, 7), "fewer")],
+)
+def test_a_fall_to_a_third_is_told_and_half_is_enough_to_recover(now, says):
+    said = collapse.story(rows((0.66, 30), (0.4, 20), now, (0.3, 14), (0.34, 16)))
+    assert [each.split(": ")[0] for each in said] == ["epoch 3", "epoch 5"]
+    assert says in said[0]
+
+
+def test_a_page_tells_it_above_the_curves_and_a_terminal_shows_the_deviation():
+    well, ill = rows((0.6, 30), (0.6, 31)), rows((0.6, 30), (0.01, 30))
+    runs = [Found(Path("runs/made") / f"fold{number}", "run", {}, each) for number, each in enumerate((well, ill))]
+    assert "collapse" not in str(learning({"": runs[:1]}))
+    assert '<p class="note">epoch 2: the features collapse' in str(learning({"": runs[1:]}))
+    assert "made/fold1, epoch 2: the features" in str(learning({"": runs}))
+    assert words.news({"loss": 2.0, "feature_sd": 0.4567}) == "loss 2.000  feature sd 0.457"

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from statistics import fmean
 from typing import Any
 
-from ossicle import schedules
+from ossicle import collapse, schedules
 from ossicle.recipe import Spec
 from ossicle.report import figures
 from ossicle.report.figures import Line
 from ossicle.report.found import Found
-from ossicle.report.page import Markup, figure, grid
+from ossicle.report.page import Markup, figure, grid, tag
 
 SKIPPED = frozenset({"stage", "epoch", "steps", "lr", "seconds", "waited", "clips"})
 """Columns of a log that are no curve of their own; those of the test fold are drawn by `epochs`."""
@@ -31,7 +31,15 @@ def learning(arms: Mapping[str, Sequence[Found]]) -> Markup | None:
     if rates := [line for number, name in enumerate(arms) if (line := _rate(arms[name], name, number))]:
         alt = f"learning rate by epoch, at most {max(max(line.y) for line in rates):g}"
         found.append(figure(figures.curves(rates, what="learning rate", alt=alt, epochs=epochs)))
-    return grid(found)
+    told = [tag("p", sentence, class_="note") for sentence in _collapses(arms)]
+    return tag("div", *told, grid(found)) if told else grid(found)
+
+
+def _collapses(arms: Mapping[str, Sequence[Found]]) -> list[str]:
+    """What the logs tell of features that collapse, each said with its run where there are several."""
+    told = [(run, said) for runs in arms.values() for run in runs for said in collapse.story(run.rows)]
+    several = sum(map(len, arms.values())) > 1
+    return [f"{run.folder.parent.name}/{run.folder.name}, {said}" if several else said for run, said in told]
 
 
 def _panel(
