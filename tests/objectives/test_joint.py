@@ -40,6 +40,10 @@ class Shifted:
         shifted = wave + draw("shift", wave.shape[1]).double()
         return shifted if others is None else shifted + others.sum(1)
 
+    def both(self, wave, draw, others=None):
+        mixed = (None, None) if others is None else others.split(1, 1)
+        return [self(wave, draw.at(view), mixed[view]) for view in (0, 1)]
+
 
 def batch_of(rows, others=None):
     rows = torch.tensor(rows)

@@ -46,6 +46,9 @@ class Given:
     def __call__(self, wave, draw, others=None):
         return views(wave, draw)
 
+    def both(self, wave, draw, others=None):
+        return [views(wave, draw.at(view)) for view in (0, 1)]
+
 
 def share(step):
     """This process's part of a batch of seven to nine clips, one in three without a label."""

@@ -67,7 +67,7 @@ class Contrastive(nn.Module):
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The loss of one batch or, in several processes, of all their batches as one: the same in each of them."""
-        one, other = map(self.model.encode, two_views(self.views, batch, draw))
+        one, other = map(self.model.encode, self.views.both(batch.wave, draw, batch.others))
         return {"loss": self.loss(one, other, batch.index)} | health(one, other)
 
     def loss(self, one: Tensor, other: Tensor, index: Tensor) -> Tensor:
@@ -92,12 +92,6 @@ class Contrastive(nn.Module):
             return "its projection head is of other widths, and a fresh one is learned"
         self.project.load_state_dict(theirs)
         return "its projection head goes on"
-
-
-def two_views(views: Views, batch: Batch, draw: Draw) -> list[Tensor]:
-    """The images of views 0 and 1 of each clip, into which different other clips are mixed."""
-    mixed = batch.others.split(views.others, 1) if views.others and batch.others is not None else (None, None)
-    return [views(batch.wave, draw.at(view), mixed[view]) for view in (0, 1)]
 
 
 def nt_xent(one: Tensor, other: Tensor, groups: Tensor, temperature: float) -> Tensor:

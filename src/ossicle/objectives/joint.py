@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.model import Backbone
-from ossicle.objectives.contrastive import Contrastive, two_views
+from ossicle.objectives.contrastive import Contrastive
 from ossicle.objectives.health import health
 from ossicle.objectives.memory import kept
 from ossicle.objectives.npid import NPID
@@ -58,7 +58,7 @@ class Joint(nn.Module):
 
     def forward(self, batch: Batch, draw: Draw) -> dict[str, Tensor]:
         """The loss of one batch and its two parts; the bank waits for `after_step`."""
-        one, other = map(self.model.encode, two_views(self.views, batch, draw))
+        one, other = map(self.model.encode, self.views.both(batch.wave, draw, batch.others))
         rows = torch.stack([self.npid.embed(feature) for feature in (one, other)])
         npid = torch.stack([self.npid.loss(rows[view], batch.index, draw.at(view)) for view in (0, 1)]).mean()
         contrastive = self.contrastive.loss(one, other, batch.index)
