@@ -370,6 +370,12 @@ def test_other_data_is_scored_whole_in_the_models_classes(recognizer, manifest, 
     assert list(result["classes"]) == list(load(recognizer).labels)
 
 
+@pytest.mark.parametrize("name", ["valid", "linear_probe", "valid-linear_probe"])
+def test_other_data_of_any_name_takes_no_file_of_the_run(name):
+    made = {f"predictions{answers.tag(name)}{mark}.csv" for mark in ("", "-linear_probe")}
+    assert made.isdisjoint({*answers.TEST.values(), *answers.VALID.values()})
+
+
 def test_an_encoder_is_scored_on_other_data_fold_by_fold(encoder, manifest, cache):
     other = replace(manifest, name="other", clips=manifest.clips[:-2])
     result = evaluate.final(encoder, other, cache=cache)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict
@@ -20,6 +21,7 @@ TEST = {"": FILE, "knn": FILE, "linear": "predictions-linear_probe.csv"}
 """The files of a run's test fold: by a classifier, or by an encoder's neighbors and linear probe."""
 VALID = {"": "predictions-valid.csv", "knn": "predictions-valid.csv", "linear": "predictions-valid-linear_probe.csv"}
 """Those of its validation part."""
+_TAKEN = ("valid", "linear_probe")  # what names a run's own files
 _HEADER = ["name", "start", "group", "fold", "target", "prediction", "correct"]
 
 
@@ -51,6 +53,12 @@ def write(
                 f"{right[i]:.6g}",
             ]
             writer.writerow([*known_of, *(f"{value:.6g}" for value in row)])
+
+
+def tag(name: str) -> str:
+    """What other data of this name adds to the names of files: `held: out/1` is `-held-out-1`, `valid` is `-valid_`."""
+    plain = re.sub(r"[^\w.-]+", "-", name).strip("-")
+    return f"-{plain}_" if plain.startswith(_TAKEN) else f"-{plain}"
 
 
 def read(path: str | Path) -> dict[tuple[str, str, str], tuple[str, float]]:

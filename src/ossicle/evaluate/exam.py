@@ -5,7 +5,6 @@ How often `final` opened one is counted in its result.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -84,7 +83,7 @@ def final(
     source = Source(exam.whole, cache, model.sample_rate, model.channels, frozenset(prepared.bad))
     part = exam.whole.select(exam.asked)
     content = sorted({prepared.digests[clip.path] for clip in part.clips if clip.path in prepared.digests})
-    tag = "" if exam.own else "-" + re.sub(r"[^\w.-]+", "-", exam.whole.name).strip("-")
+    tag = "" if exam.own else answers.tag(exam.whole.name)
     origin = _origin(run, followed, model, exam, content)
     if isinstance(model, Classifier):
         return _record(run, tag, part, origin, {"classifier": predict(model, replace(source, manifest=part), hop=hop)})
