@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ossicle import distributed, words
+from ossicle import distributed, machine, words
 from ossicle import folds as table
 from ossicle.data.loader import DataError
 from ossicle.material import write_bad
@@ -26,7 +26,7 @@ def learn(
     jobs: int = 1,
     evaluate: bool = False,
     allow: tuple[str, ...] = (),
-    device: str = "cpu",
+    device: str = "auto",
 ) -> str:
     """Follows a recipe in a folder, or in a folder a fold, and returns what came of it as text.
 
@@ -51,9 +51,10 @@ def learn(
 
 
 def _refuse_device(device: str) -> None:
-    if device == "cpu":
+    here = machine.device().type
+    if device in ("auto", here):
         return
-    from torch import cuda
-
-    seen = f"{cuda.device_count()} CUDA devices are here" if cuda.is_available() else "no CUDA device is here"
-    raise RecipeError(f"device {device}: {seen}, and this version learns on the CPU; leave --device out")
+    if device == "cpu":
+        raise RecipeError("device cpu: a CUDA device is here and is taken; hide it: CUDA_VISIBLE_DEVICES= ossicle ...")
+    seen = "no CUDA device is here" if here == "cpu" else "the CUDA device that is seen first is taken"
+    raise RecipeError(f"device {device}: {seen}; leave --device out")

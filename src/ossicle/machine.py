@@ -33,11 +33,17 @@ def settle(folder: str | Path, precision: str, encoder: nn.Module, image: Tensor
     return describe() | {"threads": threads, "precision": chosen}
 
 
+def device() -> torch.device:
+    """Where to learn: the first CUDA device that this process sees, or the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 def describe() -> dict[str, Any]:
     """What else decides the last bits of a result: versions and the processor."""
     versions = {"ossicle": ossicle.__version__, "torch": torch.__version__, "numpy": np.__version__}
     processor = f"{platform.machine()} {torch.backends.cpu.get_cpu_capability()}"
-    return versions | {"python": platform.python_version(), "machine": f"{platform.system()} {processor}"}
+    learns = {"device": torch.cuda.get_device_name()} if device().type == "cuda" else {}
+    return versions | {"python": platform.python_version(), "machine": f"{platform.system()} {processor}"} | learns
 
 
 def fastest_precision(encoder: nn.Module, image: Tensor, *, gain: float = 1.2) -> str:

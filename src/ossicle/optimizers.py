@@ -114,6 +114,6 @@ def restore(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> 
         own = (
             torch.empty_like(parameter, dtype=value.dtype)
             if value.shape == parameter.shape
-            else torch.empty_like(value)
+            else torch.empty_like(value, device=parameter.device)
         )
         optimizer.state[parameter][name] = own.copy_(value)

@@ -46,7 +46,7 @@ class Learning:
     max_bad: Annotated[float | None, option("The share of files that may be unusable.")] = None
     set: Annotated[tuple[str, ...], option("KEY=VALUE: another key of the recipe, encoder.width=32 say.")] = ()
     allow: Annotated[tuple[str, ...], option("What may differ when a run goes on, recipe.batch say.")] = ()
-    device: Annotated[str, option("Where to learn; this version knows cpu.")] = "cpu"
+    device: Annotated[str, option("Where to learn: cuda, cpu, or auto, cuda where there is one.")] = "auto"
 
     def changes(self) -> dict[str, Any]:
         """The recipe's keys that were asked for, with their values."""

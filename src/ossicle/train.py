@@ -49,11 +49,11 @@ def fit(
     several processes the first one raises, and the others exit.
     """
     assemble.rehearse(recipe, tell)
-    model = assemble.backbone(recipe)
+    model = assemble.backbone(recipe).to(machine.device())
     heard: dict[str, Any] = {"sample_rate": model.sample_rate, "channels": model.channels}
     found = distributed.after_first(lambda: material.gather(recipe, cache, **heard, tell=tell))
     distributed.first(refuse_thin, len(found.parts.train), recipe.batch)
-    example = model.frontend(torch.zeros(8, model.channels, model.window)).flatten(0, 1)
+    example = model.frontend(model.mean.new_zeros(8, model.channels, model.window)).flatten(0, 1)
     surroundings = distributed.first(machine.settle, folder, recipe.precision, model.encoder, example)
     torch.set_num_threads(surroundings["threads"])
     surroundings |= distributed.describe()
@@ -97,7 +97,8 @@ class Session:
         self.recipe, self.material, self.run, self.tell = recipe, found, run, tell
         self.save_every, self.saved = save_every, time.monotonic()
         self.source = found.source(found.parts.train)
-        self.objective = assemble.objective(recipe, found.parts.train, tell).to(memory_format=torch.channels_last)
+        self.device, objective = machine.device(), assemble.objective(recipe, found.parts.train, tell)
+        self.objective = objective.to(self.device, memory_format=torch.channels_last)
         self.model: Backbone | Classifier = self.objective.model
         self.backbone = self.model.backbone if isinstance(self.model, Classifier) else self.model
         self.backbone.precision = precision
@@ -163,7 +164,7 @@ class Session:
     def normalize(self, clips: int = 512) -> None:
         """Fits mean and deviation on about `clips` training clips, without views."""
         batches = islice(self.loader(self.backbone.window).epoch(0), math.ceil(clips / self.recipe.batch))
-        self.backbone.fit_normalization([self.backbone.frontend(batch.usable().wave) for batch in batches])
+        self.backbone.fit_normalization([self.backbone.frontend(batch.usable(self.device).wave) for batch in batches])
 
     def loader(self, length: int, **part: int) -> Loader:
         """The training part's batches, cut to `length`, or of each the `part` of one `rank` of `ranks`."""
@@ -190,8 +191,8 @@ class Session:
         clock, worked = time.monotonic(), time.process_time()
         for slots in loader.epoch(number, self.at.step):
             self.at.waited += time.monotonic() - clock
-            batch = slots.usable()
-            self.step(stage, batch, Draw(self.recipe.seed, number, batch.key), loader.steps)
+            batch = slots.usable(self.device)
+            self.step(stage, batch, Draw(self.recipe.seed, number, batch.key, device=self.device), loader.steps)
             self.tell("step", {"done": self.at.steps, "total": whole})
             taken, asked = zip(*distributed.every((time.process_time() - worked, interrupted.is_set())), strict=True)
             self.at.seconds += time.monotonic() - clock

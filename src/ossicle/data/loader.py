@@ -9,7 +9,7 @@ import math
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -51,13 +51,19 @@ class Batch:
     def __len__(self) -> int:
         return len(self.index)
 
-    def usable(self) -> Batch:
-        """The batch without its empty slots."""
+    def usable(self, device: torch.device | str = "cpu") -> Batch:
+        """The batch without its empty slots, on a device."""
         if bool(self.valid.all()):
-            return self
+            return self.to(device)
         keep = self.valid.numpy()
         picked: dict[str, Any] = {name: None if value is None else value[keep] for name, value in vars(self).items()}
-        return Batch(**picked)
+        return Batch(**picked).to(device)
+
+    def to(self, device: torch.device | str) -> Batch:
+        """The batch on a device; its keys stay here, where numbers are drawn."""
+        held = vars(self).items()
+        moved: dict[str, Any] = {name: value.to(device) for name, value in held if isinstance(value, Tensor)}
+        return replace(self, **moved)
 
 
 def prepare(

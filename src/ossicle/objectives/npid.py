@@ -136,7 +136,7 @@ class NPID(nn.Module):
                 )
             return f"its bank's rows have {theirs_dim} numbers, not {dim}, and a fresh bank is learned"
         self.project.load_state_dict({name: memory[f"project.{name}"] for name in self.project.state_dict()})
-        mine, theirs = self.keys.numpy(), memory["keys"].numpy()
+        mine, theirs = self.keys.cpu().numpy(), memory["keys"].numpy()
         _, here, there = np.intersect1d(mine, theirs, assume_unique=True, return_indices=True)
         self.bank[torch.from_numpy(here)] = memory["bank"][torch.from_numpy(there)].to(self.bank)
         if self.keep:

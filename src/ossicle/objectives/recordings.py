@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 
-class Recordings:
+class Recordings(nn.Module):
     """`groups` (n,) int64 names each row's recording. Built once, by sorting; answers for a batch cost its own size."""
 
+    order: Tensor
+    first: Tensor
+    size: Tensor
+    number: Tensor
+
     def __init__(self, groups: Tensor) -> None:
+        super().__init__()
         order = groups.argsort(stable=True)
         _, inverse, size = groups[order].unique_consecutive(return_inverse=True, return_counts=True)
         first = size.cumsum(0) - size
         place = torch.empty_like(order)
         place[order] = inverse
-        self.order = order.int()  # rows, those of one recording side by side
-        self.first, self.size = first.int(), size.int()  # where a recording begins in `order`, and how many rows it has
-        self.number = place.int()  # each row's recording
+        made = {
+            "order": order,  # rows, those of one recording side by side
+            "first": first,  # where a recording begins in `order`
+            "size": size,  # and how many rows it has
+            "number": place,  # each row's recording
+        }
+        for name, value in made.items():
+            self.register_buffer(name, value.int(), persistent=False)
         if len(size) == 1:
             raise ValueError(
                 'all clips are of one recording, and are not told apart: add recordings, or apart = "clips"'
@@ -27,8 +38,8 @@ class Recordings:
         """(B,) rows -> (slots, rows): every other row of each one's recording, beside its slot in the batch."""
         number = self.number[index].long()
         size = self.size[number].long()
-        slot = torch.arange(len(index)).repeat_interleave(size)
-        within = torch.arange(len(slot)) - (size.cumsum(0) - size)[slot]
+        slot = torch.arange(len(index), device=index.device).repeat_interleave(size)
+        within = torch.arange(len(slot), device=index.device) - (size.cumsum(0) - size)[slot]
         row = self.order[self.first[number].long()[slot] + within].long()
         others = row != index[slot]
         return slot[others], row[others]

@@ -69,7 +69,7 @@ class Crop:
         start = self.places(draw, spare)
         if self.guard:
             guarded = [audible(clip, at, self.length) for clip, at in zip(wave, start.tolist(), strict=True)]
-            start = torch.tensor(guarded)
+            start = torch.tensor(guarded, device=start.device)
         return pieces(wave, start, self.length)
 
 
