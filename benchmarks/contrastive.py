@@ -12,31 +12,21 @@ import recipe_tables
 from recipe_tables import Part
 
 BUDGETS = (1, 2, 5, 10, 32)
-NOISE = (0, 0.2, 0.4)
 
 PARTS = (
-    Part("views", "What each view does: encoders on a validation part", "esc10-contrastive-views"),
     Part("contrastive", "Three encoders, on their test folds", "esc10-contrastive", evaluate=True),
     Part(
-        "labels",
+        "budgets",
         "Few labels",
-        "esc10-labels",
+        "esc10-budgets",
         pairs=(
             *((f"contrastive, few {few}", f"DLS, few {few}") for few in BUDGETS),
             *((f"contrastive-linear, few {few}", f"contrastive, few {few}") for few in BUDGETS),
         ),
-        rows=tuple(
-            f"{arm}, few {few}" for arm in ("scratch", "contrastive", "contrastive-linear", "DLS") for few in BUDGETS
-        ),
     ),
-    Part(
-        "noisy",
-        "Wrong labels",
-        "esc10-noisy-labels",
-        pairs=tuple(
-            (f"contrastive-linear, label_noise {share}", f"contrastive, label_noise {share}") for share in NOISE
-        ),
-    ),
+    Part("encoders", "All labels, the other encoders", "esc10-encoders", pairs=(("crnn-contrastive", "crnn-scratch"),)),
+    Part("noisy", "Wrong labels", "esc10-noisy-labels"),
+    Part("contrastive-factors", "One thing at a time, on validation parts", "esc10-contrastive-factors", (1, 3)),
 )
 
 
