@@ -23,6 +23,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import bank
+import contrastive_step
 import device
 import numpy as np
 import record
@@ -245,6 +246,7 @@ ITEMS: dict[str, Callable[..., list[Row]]] = {
     "resnet18": resnet18,
     "resnet50": resnet50,
     "esresnet": esresnet,
+    "contrastive": contrastive_step.step,
     "bank": beside,
     "logmel": logmel,
     "wait": wait,

@@ -26,7 +26,7 @@ TOY = Spec("logmel", {"sample_rate": 8000, "seconds": 0.5, "n_fft": 256, "hop": 
 def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts as they import one another when they are run."""
     sys.path.insert(0, str(BENCHMARKS))
-    yield {name: import_module(name) for name in ("record", "device", "speed", "deployed")}
+    yield {name: import_module(name) for name in ("record", "device", "speed", "contrastive_step", "deployed")}
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -102,6 +102,14 @@ def test_logmel_is_compared_with_the_same_numbers(scripts):
 def test_waiting_is_read_from_a_run(scripts, run):
     found = scripts["speed"].waited(run / "fold1", "toy")
     assert 0 <= found.found <= 100
+
+
+def test_a_contrastive_step_learns_and_its_views_are_a_part_of_it(scripts):
+    learner = scripts["contrastive_step"].Learner(1.0, batch=4, frontend=TOY, frames=16, width=8)
+    before = learner.objective.project[0].weight.detach().clone()
+    pace, share = scripts["contrastive_step"].timed(learner, 1)
+    assert not torch.equal(learner.objective.project[0].weight, before)
+    assert pace.found > 0 < share.found < 100
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
