@@ -87,12 +87,11 @@ class Split:
 @dataclass(frozen=True)
 class Recipe:
     """Everything that decides what a run learns. `watch`: epochs between looks at the validation part (0: never).
-
     `curve` looks at the test fold after every epoch, for a figure: nothing is chosen by it, and each look is counted.
 
     `channels` is 1, or 2 for stereo: a mono recording is then heard on both sides, and features are summed.
-    `stretch`: seconds of a clip that views choose from in training, where that is more than the model's window.
-    `hop`: seconds from window to window where a clip is longer than one and is evaluated; None for a window.
+    `stretch` is how many seconds of a clip views choose from in training (0: the model's window),
+    and `hop` those from window to window where a clip is evaluated; None for a window.
     `start` is the run or model folder to begin from; `{fold}` and `{seed}` in it are replaced by the run's own.
     `variants` are named overrides, `{ name = "wide", "encoder.width" = 128 }`; a `grid` adds every combination of its
     values to each, `{ "encoder.width" = [32, 64], batch = [16, 64] }`. `expect` is the published number.

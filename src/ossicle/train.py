@@ -288,8 +288,8 @@ class Session:
             "pretraining": material.stamp(start, self.material.digests(parts.test)),
         }
         if len(parts.valid):
-            sources, how = (self.material.bank(), self.material.source(parts.valid)), {"hop": self.recipe.hop}
-            result |= evaluate.validate(self.model, *sources, self.run.folder, fold=self.recipe.split.fold, **how)
+            asked, told = (self.material.bank(), self.material.source(parts.valid)), self.run.folder
+            result |= evaluate.validate(self.model, *asked, told, fold=self.recipe.split.fold, hop=self.recipe.hop)
         self.model.eval().save(self.run.folder / "model")
         if memory := self.objective.memory():
             checkpoint.save(self.run.folder / "memory", memory, {"kind": "memory"})
