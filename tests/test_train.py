@@ -213,7 +213,8 @@ def test_a_bad_file_moves_no_other_clip(sounds, cache, tmp_path):
     for name, root in (("whole", sounds), ("broken", broken)):
         recipe = recipe_for(root, split={}, max_bad=0.2)
         found = material.gather(recipe, cache, sample_rate=RATE)
-        loader = train.Session.loader(_session(recipe, found, assemble))
+        session = _session(recipe, found, assemble)
+        loader = session.loader(session.backbone.window)
         seen[name] = [batch for epoch in range(2) for batch in loader.epoch(epoch)]
     for whole, part in zip(seen["whole"], seen["broken"], strict=True):
         assert torch.equal(whole.index, part.index)
