@@ -90,9 +90,10 @@ def run(
     every = distributed.after_first(lambda: cells(recipe, out, folds=folds, seeds=seeds))
     if jobs > 1:
         _side_by_side(every, jobs, tell, evaluate=evaluate, keep_model=keep_models, cache=cache)
-    for number, cell in enumerate(every):
-        tell("cell", {"done": number, "total": len(every), "folder": str(cell.folder)})
-        work(cell, evaluate=evaluate, keep_model=keep_models, cache=cache, tell=tell)
+    else:
+        for number, cell in enumerate(every):
+            tell("cell", {"done": number, "total": len(every), "folder": str(cell.folder)})
+            work(cell, evaluate=evaluate, keep_model=keep_models, cache=cache, tell=tell)
     table = distributed.first(tabulate, every)
     distributed.first(write_json, Path(out) / "table.json", table)
     return table
@@ -127,14 +128,15 @@ def _is_encoder(cell: Cell) -> bool:
 
 def _side_by_side(every: list[Cell], jobs: int, tell: Tell, **how: Any) -> None:
     """Hands out a cell when one is done: after Ctrl-C or an error nothing new begins."""
-    threads, left, running = max(1, len(os.sched_getaffinity(0)) // jobs), iter(every), dict[Future[Any], Cell]()
+    threads, left, running = max(1, len(os.sched_getaffinity(0)) // jobs), enumerate(every), set[Future[Any]]()
     with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        for number in range(len(every)):
-            for cell in itertools.islice(left, jobs - len(running)):
-                running[pool.submit(work, cell, **how)] = cell
+        for _ in every:
+            for number, cell in itertools.islice(left, jobs - len(running)):
+                tell("cell", {"done": number, "total": len(every), "folder": str(cell.folder)})
+                running.add(pool.submit(work, cell, **how))
             done = next(as_completed(running))
+            running.remove(done)
             done.result()
-            tell("cell", {"done": number + 1, "total": len(every), "folder": str(running.pop(done).folder)})
 
 
 @dataclass(frozen=True)
