@@ -22,6 +22,7 @@ LEVELS = """
     datasets checkpoint lock stops
     data views durable show layouts
     audio collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
+    spec
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 HEAVY = ("torch", "sklearn", "matplotlib", "onnx", "onnxscript", "safetensors")
