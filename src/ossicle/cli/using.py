@@ -102,6 +102,7 @@ def report(
     out: Annotated[Path | None, option("The page to write [default: report.html].", "--out", "-o")] = None,
     curves: Annotated[Path | None, option("A file for accuracy by epoch alone, .svg or .png.")] = None,
     grid: Annotated[Path | None, option("A file for score by the number in a grid alone, .svg or .png.")] = None,
+    boxes: Annotated[Path | None, option("A file for box plots over folds alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
 ) -> int:
     """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network."""
@@ -110,6 +111,7 @@ def report(
 
     figures = [draw(folders, curves, of="curves")] if curves else []
     figures += [draw(folders, grid, of="grid")] if grid else []
+    figures += [draw(folders, boxes, of="boxes")] if boxes else []
     figures += [draw(folders, sounds, of="sounds")] if sounds else []
     page = [write(folders, out or Path("report.html"))] if out or not figures else []
     close(*figures, *page, next=f"open {shown((page or figures)[0])} in a browser")

@@ -42,19 +42,19 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
     return _write(Path(out), whole.encode())
 
 
-def draw(folders: Sequence[str | Path], out: str | Path, *, of: Literal["curves", "grid", "sounds"]) -> Path:
+def draw(folders: Sequence[str | Path], out: str | Path, *, of: Literal["curves", "grid", "boxes", "sounds"]) -> Path:
     """Writes one figure about these folders as SVG or PNG, by the name's ending, and returns its path.
 
     "curves": accuracy on the test folds by epoch, of runs with `curve`. "grid": score against the one number of a
-    table's grid. "sounds": recordings class by class, as the front end sees them. ReportError where there is nothing to
-    draw or the file cannot be written.
+    table's grid. "boxes": the spread of each variant's scores over folds. "sounds": recordings class by class, as the
+    front end sees them. ReportError where there is nothing to draw or the file cannot be written.
     """
-    from ossicle.report import epochs, grids, strips
+    from ossicle.report import boxes, epochs, grids, strips
 
     kind = Path(out).suffix.casefold()
     if kind not in (".svg", ".png"):
         raise ReportError(f"{out}: a figure is written as .svg or .png, and its name must end so")
-    made = {"curves": epochs.file, "grid": grids.file, "sounds": strips.file}[of]
+    made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}[of]
     return _write(Path(out), made(_all(folders), "svg" if kind == ".svg" else "png"))
 
 

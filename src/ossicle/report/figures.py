@@ -103,10 +103,17 @@ def draw_line(axes: Axes, line: Line, scale: float) -> None:
         axes.plot(np.full(len(single), place), single, "o", mfc="none", mec=color, markersize=4.5, mew=0.9, alpha=0.8)
 
 
-def panelled(kind: Literal["svg", "png"], panels: Sequence[tuple[str, Callable[[Axes], None]]], said: str) -> bytes:
-    """Titled panels as a file of their own, two side by side, one legend above them and words below."""
+def panelled(
+    kind: Literal["svg", "png"],
+    panels: Sequence[tuple[str, Callable[[Axes], None]]],
+    said: str,
+    *,
+    high: float | None = None,
+) -> bytes:
+    """Titled panels, each `high` inches, as a file of their own: two side by side, one legend above, words below."""
     columns = min(2, len(panels))
-    down, wide, high = -(-len(panels) // columns), *((4.8, 3.0) if columns == 1 else (7.2, 2.6))
+    down, wide, usual = -(-len(panels) // columns), *((4.8, 3.0) if columns == 1 else (7.2, 2.6))
+    high = usual if high is None else high
     with sheet(kind, wide, high * down + 0.45 + 0.13 * wrapped(said, wide).count("\n")) as (whole, files):
         places = whole.subplots(down, columns, squeeze=False).ravel()
         for axes, (title, draw) in zip(places, panels, strict=False):
@@ -129,7 +136,7 @@ def folds(rows: Sequence[tuple[str, Sequence[float]]], *, what: str, alt: str) -
             )
             spread = scores.std(ddof=1) if len(scores) > 1 else 0.0
             axes.errorbar(scores.mean(), place + 0.24, xerr=spread, fmt="o", color=color, markersize=5, linewidth=1.5)
-        _names(axes, [name for name, _ in rows])
+        name_rows(axes, [name for name, _ in rows])
         axes.set_xlabel(f"{what}, %   (ring: one fold; dot: mean ± standard deviation)")
     return made[0]
 
@@ -143,7 +150,7 @@ def differences(rows: Sequence[tuple[str, float, float, float]], *, what: str, a
             color = paint(series_color(place + 1))
             axes.plot([low, high], [place, place], color=color, linewidth=1.6, solid_capstyle="butt")
             axes.plot([mean], [place], "o", color=color, markersize=5)
-        _names(axes, [name for name, *_ in rows])
+        name_rows(axes, [name for name, *_ in rows])
         axes.set_xlabel(plain(what), parse_math=False)
     return made[0]
 
@@ -227,7 +234,8 @@ def _swatch(mark: str, color: str) -> Markup:
     return tag("span", mark, class_="swatch", style=f"color: var(--{color})", aria_hidden="true")
 
 
-def _names(axes: Axes, names: Sequence[str]) -> None:
+def name_rows(axes: Axes, names: Sequence[str]) -> None:
+    """A row of the figure a name, the first on top."""
     shown = [name if len(name) <= 24 else f"{name[:23]}…" for name in map(plain, names)]
     axes.set_yticks(range(len(names)), shown, parse_math=False)
     axes.set_ylim(len(names) - 0.4, -0.6)

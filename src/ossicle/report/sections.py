@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ossicle.datasets import described
-from ossicle.report import arms, heard, scores
+from ossicle.report import arms, boxes, heard, scores
 from ossicle.report.arms import Arm
 from ossicle.report.found import Found
 from ossicle.report.learning import learning
@@ -85,7 +85,7 @@ def fold_table(found: Found) -> list[Markup | None]:
     whose = next((one for one in best.runs if one.model), None)
     return [
         *head(found, {arm.title: arm.score for arm in every[:5]}, found.runs),
-        part("Fold by fold", arms.fold_table(every), arms.fold_figures(every)),
+        part("Fold by fold", arms.fold_table(every), arms.fold_figures(every), boxes.shown(every, found)),
         part("While they learned", learning({arm.name: arm.runs for arm in every})),
         part("Who was taken for whom", scores.confusion(pooled), note=f"{together} taken together."),
         part("Class by class", scores.classes(pooled), note=f"{together}, the mean over folds."),
