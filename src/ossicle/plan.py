@@ -11,7 +11,8 @@ from typing import Any, Literal
 
 from ossicle import audio
 from ossicle.data.manifest import Manifest
-from ossicle.datasets import DATASETS, recognize
+from ossicle.datasets import DATASETS, ONE_TEST, recognize
+from ossicle.datasets.release import TEST
 from ossicle.durable import read_json
 from ossicle.frontends import FRONTENDS
 from ossicle.recipe import Recipe, RecipeError, Spec, Split, Stage, from_dict
@@ -173,10 +174,12 @@ def recognizer(
     """A classifier, from scratch or from an earlier run, whose front end and encoder it then takes over.
 
     Where `start` holds one pretraining a fold, each fold begins from its own. Without a test fold, the first fold is
-    held out to calibrate on. RecipeError where `start` holds nothing to begin from.
+    held out to calibrate on; of a release with one test set that is the test fold, and its own validation part is held
+    out. RecipeError where `start` holds nothing to begin from.
     """
+    named, alone = data(source), fold is None and not folds
+    fold = TEST if alone and named.name in ONE_TEST else fold
     begun = None if start is None else _one_or_all(start, fold, folds)
-    named = data(source)
     recipe = Recipe(
         name="train",
         data=named,
@@ -187,7 +190,7 @@ def recognizer(
         batch=BATCH,
         start=begun,
     )
-    return recipe if fold is not None or folds else recipe.override({"split.valid": "next"})
+    return recipe.override({"split.fold": fold, "split.valid": "next"}) if alone else recipe
 
 
 def _built(

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ossicle import evaluate, folds, train
+from ossicle import evaluate, folds, plan, train
 from ossicle.data.cache import Cache
 from ossicle.data.intake import IntakeError, look_over
 from ossicle.datasets import fsd50k, load, recognize
@@ -88,6 +88,15 @@ def test_a_table_tests_on_the_test_set_alone(release, tmp_path, valid, few):
     recipe = from_dict(tree | {"grid": {"split.few": few}, "stages": [{"epochs": 1, "lr": 0.1}]})
     assert [cell.fold for cell in folds.cells(recipe, tmp_path)] == [1] * len(few)
     assert [cell.fold for cell in folds.cells(recipe, tmp_path, folds=[2])] == [2] * len(few)
+
+
+def test_training_is_planned_to_leave_the_test_set_alone(release):
+    planned = plan.recognizer(release)
+    parts = load(release).split(planned.split.fold, planned.split.valid)
+    assert {clip.fold for clip in parts.test.clips} == {1}
+    assert {clip.fold for clip in parts.valid.clips} == {2}
+    assert {clip.fold for clip in parts.train.clips} == {None}
+    assert plan.recognizer(release, fold=1).split.valid is None
 
 
 def test_labels_with_commas_and_slashes_reach_the_wave_they_belong_to(release, tmp_path):

@@ -100,15 +100,17 @@ def train(
 ) -> int:
     """Learn classes from labelled clips, few or many: DIR, CSV or esc10:PATH -> a recognizer.
 
-    With --fold or --folds all else trains; without, one fold is held out to calibrate on.
+    With --fold or --folds all else trains; without, one fold is held out to calibrate on. A release with a test set of
+    its own is never trained on that.
     """
     from ossicle import plan
     from ossicle.learn import learn
 
     heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate}
     recipe = plan.recognizer(source, start=start, fold=learning.fold, folds=folds, **heard)
-    print(learn(recipe.override(given(**{"split.few": few}) | learning.changes()), out, **learning.ways(), folds=folds))
-    after = "report" if folds else "export" if learning.fold is None else "evaluate"
+    recipe = recipe.override(given(**{"split.few": few}) | learning.changes())
+    print(learn(recipe, out, **learning.ways(), folds=folds))
+    after = "report" if folds else "export" if recipe.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0
 
