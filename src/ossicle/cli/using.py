@@ -104,17 +104,20 @@ def report(
     grid: Annotated[Path | None, option("A file for score by the number in a grid alone, .svg or .png.")] = None,
     boxes: Annotated[Path | None, option("A file for box plots over folds alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
+    table: Annotated[Path | None, option("A file for scores fold by fold alone, .md or .csv.")] = None,
 ) -> int:
     """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network."""
-    from ossicle.report import draw
+    from ossicle.report import draw, tabulate
     from ossicle.report import report as write
 
-    figures = [draw(folders, curves, of="curves")] if curves else []
-    figures += [draw(folders, grid, of="grid")] if grid else []
-    figures += [draw(folders, boxes, of="boxes")] if boxes else []
-    figures += [draw(folders, sounds, of="sounds")] if sounds else []
-    page = [write(folders, out or Path("report.html"))] if out or not figures else []
-    close(*figures, *page, next=f"open {shown((page or figures)[0])} in a browser")
+    alone = [draw(folders, curves, of="curves")] if curves else []
+    alone += [draw(folders, grid, of="grid")] if grid else []
+    alone += [draw(folders, boxes, of="boxes")] if boxes else []
+    alone += [draw(folders, sounds, of="sounds")] if sounds else []
+    alone += [tabulate(folders, table)] if table else []
+    page = [write(folders, out or Path("report.html"))] if out or not alone else []
+    first = (page or alone)[0]
+    close(*alone, *page, next=f"cat {shown(first)}" if first == table else f"open {shown(first)} in a browser")
     return 0
 
 

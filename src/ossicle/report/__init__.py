@@ -12,7 +12,7 @@ import ossicle
 from ossicle.report.found import Found, ReportError, look
 from ossicle.report.page import Markup, document, lines, tag
 
-__all__ = ["ReportError", "draw", "report"]
+__all__ = ["ReportError", "draw", "report", "tabulate"]
 
 
 def report(folders: Sequence[str | Path], out: str | Path) -> Path:
@@ -56,6 +56,19 @@ def draw(folders: Sequence[str | Path], out: str | Path, *, of: Literal["curves"
         raise ReportError(f"{out}: a figure is written as .svg or .png, and its name must end so")
     made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}[of]
     return _write(Path(out), made(_all(folders), "svg" if kind == ".svg" else "png"))
+
+
+def tabulate(folders: Sequence[str | Path], out: str | Path) -> Path:
+    """Writes the tables over folds in these folders as Markdown or CSV, by the name's ending, and returns its path.
+
+    ReportError where there is no table or the file cannot be written.
+    """
+    from ossicle.report import by_fold
+
+    kind = Path(out).suffix.casefold()
+    if kind not in (".md", ".csv"):
+        raise ReportError(f"{out}: a table is written as .md or .csv, and its name must end so")
+    return _write(Path(out), by_fold.file(_all(folders), "md" if kind == ".md" else "csv"))
 
 
 def _all(folders: Sequence[str | Path]) -> list[Found]:
