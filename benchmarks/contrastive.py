@@ -17,14 +17,14 @@ PARTS = (
     Part("contrastive", "Three encoders, on their test folds", "esc10-contrastive", evaluate=True),
     Part(
         "budgets",
-        "Few labels",
+        "Few labels, and all",
         "esc10-budgets",
         pairs=(
-            *((f"contrastive, few {few}", f"DLS, few {few}") for few in BUDGETS),
             *((f"contrastive-linear, few {few}", f"contrastive, few {few}") for few in BUDGETS),
+            *((f"resnet-contrastive, few {few}", f"resnet-scratch, few {few}") for few in (5, 10, 32)),
+            ("crnn-contrastive, few 32", "crnn-scratch, few 32"),
         ),
     ),
-    Part("encoders", "All labels, the other encoders", "esc10-encoders", pairs=(("crnn-contrastive", "crnn-scratch"),)),
     Part("noisy", "Wrong labels", "esc10-noisy-labels"),
     Part("contrastive-factors", "One thing at a time, on validation parts", "esc10-contrastive-factors", (1, 3)),
 )
