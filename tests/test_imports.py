@@ -16,6 +16,7 @@ LEVELS = """
     learn
     field folds demo
     train report
+    learner
     assemble evaluate ship
     objectives machine deploy size convert
     material model run plan

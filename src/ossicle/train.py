@@ -7,7 +7,6 @@ one touches the run's folder.
 
 from __future__ import annotations
 
-import math
 import threading
 import time
 from dataclasses import asdict, dataclass, field
@@ -16,19 +15,19 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from ossicle import assemble, checkpoint, distributed, draw, evaluate, machine, material, optimizers, schedules
+from ossicle import assemble, checkpoint, distributed, evaluate, machine, material, optimizers, schedules
 from ossicle.collapse import news
 from ossicle.data.cache import Cache
-from ossicle.data.loader import Batch, Loader
+from ossicle.data.loader import Batch
 from ossicle.draw import Draw
 from ossicle.durable import write_json
+from ossicle.learner import Learner
 from ossicle.material import Material, Tell, quiet
-from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Recipe, Stage, to_dict
 from ossicle.run import Run
-from ossicle.stops import Interrupted, first_odd, interrupt_deferred, refuse_odd, refuse_thin
+from ossicle.stops import Interrupted, interrupt_deferred, refuse_thin
 
 
 def fit(
@@ -88,22 +87,13 @@ class Progress:
     sums: dict[str, float] = field(default_factory=dict)
 
 
-class Session:
-    """One sitting of a run: the objective, its optimizer, and where they stand."""
-
-    optimizer: torch.optim.Optimizer | None = None
+class Session(Learner):
+    """One sitting of a run: what learns, where it stands, and the folder that keeps it."""
 
     def __init__(self, recipe: Recipe, found: Material, run: Run, precision: str, save_every: float, tell: Tell):
-        self.recipe, self.material, self.run, self.tell = recipe, found, run, tell
+        super().__init__(recipe, found, precision, tell)
+        self.run, self.tell = run, tell
         self.save_every, self.saved = save_every, time.monotonic()
-        self.source = found.source(found.parts.train)
-        self.device, objective = machine.device(), assemble.objective(recipe, found.parts.train, tell)
-        self.objective = objective.to(self.device, memory_format=torch.channels_last)
-        self.model: Backbone | Classifier = self.objective.model
-        self.backbone = self.model.backbone if isinstance(self.model, Classifier) else self.model
-        self.backbone.precision = precision
-        if recipe.compile:
-            self.backbone.encoder.compile()
         self.at = Progress()
 
     # what survives
@@ -141,49 +131,13 @@ class Session:
                 self.optimizer = None
 
     def begin(self, number: int, stage: Stage) -> None:
-        """A stage's first moment: its front end, its normalization, its optimizer."""
+        """A stage's first moment."""
         self.at.stage, self.at.epoch, self.at.step = number, 0, 0
-        unfitted = float(self.backbone.mean) == 0 and float(self.backbone.sd) == 1
-        if self.listen(stage) or unfitted:
-            distributed.first(self.normalize)
-        shared = distributed.first(self.objective.state_dict)
-        if distributed.rank():
-            self.objective.load_state_dict(shared)
-        self.optimizer = self.new_optimizer(stage)
-
-    def listen(self, stage: Stage) -> bool:
-        """Puts on the stage's front end; True if that changes what is heard."""
-        before = self.backbone.specs["frontend"]
-        if stage.frontend is None or stage.frontend == before:
-            return False
-        self.backbone.hear(stage.frontend)
-        self.objective.views = assemble.views(self.recipe, self.backbone)
-        return not assemble.sound_alike(before, stage.frontend)
-
-    @torch.no_grad()
-    def normalize(self, clips: int = 512) -> None:
-        """Fits mean and deviation on about `clips` training clips, without views."""
-        batches = islice(self.loader(self.backbone.window).epoch(0), math.ceil(clips / self.recipe.batch))
-        self.backbone.fit_normalization([self.backbone.frontend(batch.usable(self.device).wave) for batch in batches])
-
-    def loader(self, length: int, **part: int) -> Loader:
-        """The training part's batches, cut to `length`, or of each the `part` of one `rank` of `ranks`."""
-        how: dict[str, Any] = {"seed": self.recipe.seed, "policy": self.recipe.policy, **part}
-        return Loader(self.source, length, self.recipe.batch, others=getattr(self.objective, "others", 0), **how)
-
-    def new_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
-        """The stage's optimizer: the encoder at the body's rate, everything above it at the full one."""
-        self.backbone.encoder.requires_grad_(not stage.frozen)
-        body = self.backbone.encoder.blocks()
-        head = [self.model.head] if isinstance(self.model, Classifier) else []
-        head += [module for name, module in self.objective.named_children() if name not in ("model", "views")]
-        made = {"body": body, "head": head, "body_rate": stage.body, "lr": stage.lr}
-        return self.recipe.optimizer.build(optimizers.OPTIMIZERS, **made)
+        self.ready(stage)
 
     def work_epoch(self, stage: Stage, interrupted: threading.Event) -> None:
         """What is left of one epoch, its row in the log, and a checkpoint when one is due."""
-        self.objective.train()
-        self.backbone.encoder.train(not stage.frozen)
+        self.teach(stage)
         length = assemble.stretch(self.recipe, self.backbone)
         loader = self.loader(length, rank=distributed.rank(), ranks=distributed.size())
         number = sum(earlier.epochs for earlier in self.recipe.stages[: self.at.stage]) + self.at.epoch
@@ -206,33 +160,13 @@ class Session:
 
     def step(self, stage: Stage, batch: Batch, draws: Draw, steps: int) -> None:
         """One update, or none where bad files left some process fewer than two clips of the batch."""
-        assert self.optimizer is not None
         parts = distributed.every(len(batch))
         if min(parts) > 1:
             place = {"step": self.at.epoch * steps + self.at.step, "steps": stage.epochs * steps}
             pace = stage.schedule.build(schedules.SCHEDULES, **place, epochs=stage.epochs)
-            optimizers.set_pace(self.optimizer, stage.lr * pace.rate, pace.momentum)
-            torch.manual_seed(draw.key(self.recipe.seed, "step", self.at.steps))
-            self.optimizer.zero_grad(set_to_none=True)
-            out = self.objective(batch, draws)
-            out["loss"].backward()
-            told = distributed.join(out, len(batch), self.objective, optimizers.parameters(self.optimizer))
-            self.check(float(told["loss"]), batch, draws)
-            self.optimizer.step()
-            self.objective.after_step()
-            self.count(told, sum(parts))
+            self.count(self.update(batch, draws, stage.lr * pace.rate, pace.momentum, number=self.at.steps), sum(parts))
         self.at.step += 1
         self.at.steps += 1
-
-    def check(self, loss: float, batch: Batch, draws: Draw) -> None:
-        """Clips the gradient where asked, and stops before a loss or gradient that is not finite does harm."""
-        assert self.optimizer is not None
-        limit = self.recipe.clip_norm or math.inf
-        norm = float(nn.utils.clip_grad_norm_(optimizers.parameters(self.optimizer), limit))
-        if math.isfinite(loss) and math.isfinite(norm):
-            return
-        names = [self.source.manifest.clips[row].name for row in batch.index.tolist()]
-        refuse_odd(self.at.steps, loss, norm, first_odd(self.objective, batch, draws), names)
 
     def count(self, told: dict[str, Tensor], clips: int) -> None:
         """Adds a step to the epoch's sums."""
