@@ -20,7 +20,7 @@ LEVELS = """
     assemble evaluate ship
     objectives machine deploy size convert
     material model run plan
-    datasets checkpoint lock stops
+    datasets checkpoint lock stops choice
     data views durable show layouts
     audio collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
     spec

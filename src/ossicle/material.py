@@ -12,6 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from ossicle.choice import refuse_blind
 from ossicle.data import noise
 from ossicle.data.cache import Cache, Prepared
 from ossicle.data.dealing import share
@@ -115,6 +116,7 @@ def gather(
         raise DataError(
             f"{len(parts.train)} clips are left to train on; at least 2 are needed: add recordings or labels"
         )
+    refuse_blind(recipe, parts)
     if split.label_noise:
         changed = f"{noise.planted(parts.train)} of {len(parts.train.labelled())} labelled training clips"
         tell("note", {"note": f"{changed} have had their labels changed ({split.noise_kind} noise)"})

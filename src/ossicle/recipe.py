@@ -17,7 +17,8 @@ class Stage:
     """A stretch of training. `body` is the rate below the head as a fraction of `lr`; `frontend` None keeps the last
     one.
 
-    `frozen` keeps everything below the head as it is, running statistics included.
+    `frozen` keeps everything below the head as it is, running statistics included. `start` "best" begins from the best
+    epoch of the stage before, "last" from its last one.
     """
 
     epochs: int
@@ -26,6 +27,7 @@ class Stage:
     schedule: Spec = field(default_factory=lambda: Spec("one_cycle"))
     frontend: Spec | None = None
     frozen: bool = False
+    start: Literal["last", "best"] = "last"
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,9 @@ class Recipe:
     `stretch` is how many seconds of a clip views choose from in training (0: the model's window),
     and `hop` those from window to window where a clip is evaluated; None for a window.
     `start` is the run or model folder to begin from; `{fold}` and `{seed}` in it are replaced by the run's own.
+    `keep` "best" makes the best epoch of the last stage the model, "last" its last one. What is best is what does best
+    on the validation part; `select` "test" takes the test fold for that, as is often published: results are then
+    stamped with it, and no measure of what comes next.
     `variants` are named overrides, `{ name = "wide", "encoder.width" = 128 }`; a `grid` adds every combination of its
     values to each, `{ "encoder.width" = [32, 64], batch = [16, 64] }`. `expect` is the published number.
     """
@@ -86,6 +91,8 @@ class Recipe:
     clip_norm: float | None = None
     max_bad: float = 0.01
     watch: int = 1
+    keep: Literal["last", "best"] = "last"
+    select: Literal["valid", "test"] = "valid"
     curve: bool = False
     variants: tuple[Mapping[str, Any], ...] = ()
     grid: Mapping[str, Any] = field(default_factory=dict)
@@ -107,6 +114,15 @@ class Recipe:
                 self.channels in (1, 2),
                 f"channels is {self.channels}; a model hears 1, to which others are mixed, or 2 for stereo",
             ),
+            (
+                all(stage.start == "last" for stage in self.stages[:1]),
+                'the first stage has none before it: leave its start = "best" out; start = "runs/..." of the recipe '
+                "names a run to begin from",
+            ),
+            (
+                self.select == "valid" or self.chooses,
+                'select = "test" has nothing to choose: add keep = "best", or start = "best" to a stage',
+            ),
             (self.stretch >= 0, f"stretch is {self.stretch}; it is a length in seconds: 0 is the window's own"),
             (self.hop is None or self.hop > 0, f"hop is {self.hop}; it is a length in seconds: half a window, say"),
             (
@@ -120,6 +136,16 @@ class Recipe:
         ):
             if not holds:
                 raise RecipeError(sentence)
+
+    @property
+    def chooses(self) -> bool:
+        """Whether the best epoch of any stage is asked for."""
+        return any(map(self.chooses_in, range(len(self.stages))))
+
+    def chooses_in(self, number: int) -> bool:
+        """Whether it is the best epoch of this stage that goes on, into the next stage or into the model."""
+        after = self.stages[number + 1 :]
+        return (after[0].start if after else self.keep) == "best"
 
     @property
     def base_start(self) -> str | None:

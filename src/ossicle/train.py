@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 from ossicle import assemble, checkpoint, distributed, evaluate, machine, material, optimizers, schedules
+from ossicle.choice import Choice, selected
 from ossicle.collapse import news
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Batch
@@ -94,7 +95,7 @@ class Session(Learner):
         super().__init__(recipe, found, precision, tell)
         self.run, self.tell = run, tell
         self.save_every, self.saved = save_every, time.monotonic()
-        self.at = Progress()
+        self.at, self.choice = Progress(), Choice(recipe.select)
 
     # what survives
 
@@ -104,6 +105,8 @@ class Session(Learner):
             return
         tensors, info = found
         self.at = Progress(**info["progress"])
+        if "choice" in info:
+            self.choice.restore(info["choice"], checkpoint.below("best.", tensors))
         for stage in self.recipe.stages[: self.at.stage + 1]:
             self.listen(stage)
         self.objective.load_state_dict(checkpoint.below("objective.", tensors))
@@ -115,7 +118,8 @@ class Session(Learner):
         tensors = {f"objective.{name}": value for name, value in self.objective.state_dict().items()}
         if self.optimizer is not None:
             tensors |= {f"optimizer.{name}": value for name, value in optimizers.state(self.optimizer).items()}
-        self.run.save(tensors, {"progress": vars(self.at)})
+        tensors |= {f"best.{name}": value for name, value in self.choice.state.items()}
+        self.run.save(tensors, {"progress": vars(self.at), "choice": self.choice.about()})
         self.saved = time.monotonic()
 
     # the loop
@@ -131,9 +135,16 @@ class Session(Learner):
                 self.optimizer = None
 
     def begin(self, number: int, stage: Stage) -> None:
-        """A stage's first moment."""
+        """A stage's first moment, from the best of the stage before where that is asked for."""
         self.at.stage, self.at.epoch, self.at.step = number, 0, 0
+        self.take_best()
         self.ready(stage)
+
+    def take_best(self) -> None:
+        """Goes back to the best epoch of the stage that ended, if one was looked for; `ready` tells other processes."""
+        if said := self.choice.give_back(self.objective):
+            self.tell("note", {"note": said})
+        self.choice.forget()
 
     def work_epoch(self, stage: Stage, interrupted: threading.Event) -> None:
         """What is left of one epoch, its row in the log, and a checkpoint when one is due."""
@@ -187,11 +198,15 @@ class Session(Learner):
     def record(self, row: dict[str, Any]) -> None:
         """Completes an epoch's row by what the validation part says, logs and tells it, and saves where that is due."""
         last = row["epoch"] == sum(each.epochs for each in self.recipe.stages)
-        if self.recipe.watch and (last or row["epoch"] % self.recipe.watch == 0):
+        chooses = self.recipe.chooses_in(self.at.stage)
+        ends = last or (chooses and self.at.epoch == self.recipe.stages[self.at.stage].epochs)
+        if self.recipe.watch and (ends or row["epoch"] % self.recipe.watch == 0):
             row |= self.watch()
-        if self.recipe.curve:
+        if self.recipe.curve or (chooses and self.recipe.select == "test"):
             test = self.material.source(self.material.parts.test)
             row |= evaluate.curve(self.model, self.source, test, hop=self.recipe.hop)
+        if chooses:
+            self.choice.hear(row, self.objective)
         self.run.log(row)
         self.tell("epoch", row)
         if said := news(self.run.rows()):
@@ -206,7 +221,8 @@ class Session(Learner):
 
     def finish(self) -> dict[str, Any]:
         """Asks the validation part, saves the model, and closes the run with its result."""
-        parts, start = self.material.parts, self.recipe.base_start
+        parts, start, kept = self.material.parts, self.recipe.base_start, self.choice.epoch
+        self.take_best()
         result: dict[str, Any] = {
             "kind": self.model.kind,
             "seconds": self.at.seconds,
@@ -216,7 +232,8 @@ class Session(Learner):
             "hours": self.material.seconds(parts.train) / 3600,
             "bytes": self.material.bytes(parts.train),
             "before": material.spent(start),
-            "openings": sum(stage.epochs for stage in self.recipe.stages) if self.recipe.curve else 0,
+            "openings": self.looks("test_"),
+            "selected": selected(self.recipe),
             "bad_files": len(self.material.prepared.bad),
             **self.material.planted(),
             "pretraining": material.stamp(start, self.material.digests(parts.test)),
@@ -225,9 +242,15 @@ class Session(Learner):
             asked, told = (self.material.bank(), self.material.source(parts.valid)), self.run.folder
             result |= evaluate.validate(self.model, *asked, told, fold=self.recipe.split.fold, hop=self.recipe.hop)
         self.model.eval().save(self.run.folder / "model")
+        result["peeks"] = self.looks("valid_") + bool(result.get("valid"))
+        result |= {"kept": kept} if kept else {}
         if memory := self.objective.memory():
             checkpoint.save(self.run.folder / "memory", memory, {"kind": "memory"})
         if (known := material.heard(start) if start else set[str]()) is not None:
             write_json(self.run.folder / "heard.json", sorted(known.union(self.material.digests(parts.train))))
         self.run.finish(result)
         return result
+
+    def looks(self, part: str) -> int:
+        """After how many epochs a part was looked at, by the names that its scores begin with in the log."""
+        return sum(any(name.startswith(part) for name in row) for row in self.run.rows())
