@@ -229,6 +229,18 @@ def test_the_axis_is_logarithmic_beyond_a_decade(tmp_path) -> None:
         assert low < 60 - 24.9 < 60 + 24.9 < high <= 100
 
 
+def test_a_number_that_stands_alone_is_drawn(tmp_path) -> None:
+    """Of two points one was scored on its test fold and the other on its validation part: a panel each."""
+    folder = grown(tmp_path / "half", "split.few", {("", n): [0.5, 0.6, 0.7] for n in (1, 32)})
+    table = json.loads((folder / "table.json").read_text())
+    table["rows"][1]["by"] = "validation"
+    (folder / "table.json").write_text(json.dumps(table))
+    for panel, number in zip(shown(folder), (1, 32), strict=True):
+        axes = matplotlib.figure.Figure().subplots()
+        grids.draw(panel, axes)
+        assert [tick.get_text() for tick in axes.get_xticklabels()] == [str(number)]
+
+
 def test_the_page_and_the_files_show_the_grid(tmp_path) -> None:
     value = {(arm, few): [0.5, 0.6, 0.7] for few in (5, 10) for arm in ("scratch", "<tuned> $x_")}
     folder = grown(tmp_path / "labels", "split.few", value)

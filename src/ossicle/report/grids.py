@@ -190,7 +190,7 @@ def _number_axis(axes: Axes, numbers: Sequence[float]) -> None:
     """A mark at each number and its name where there is room; logarithmic where they span more than a decade."""
     log = numbers[0] > 0 and numbers[-1] / numbers[0] > DECADE
     place = np.log(numbers) if log else np.array(numbers)
-    share = (place - place[0]) / (place[-1] - place[0])
+    share = (place - place[0]) / max(place[-1] - place[0], np.finfo(float).tiny)
     axes.set_xscale("log" if log else "linear")
     axes.margins(x=EDGE)
     axes.minorticks_off()
