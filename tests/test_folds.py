@@ -8,7 +8,7 @@ import soundfile
 
 from ossicle import folds, material, words
 from ossicle.data.cache import Cache
-from ossicle.durable import read_json
+from ossicle.durable import read_json, write_json
 from ossicle.recipe import RecipeError, from_dict
 from ossicle.train import fit
 
@@ -72,6 +72,23 @@ def test_cells_are_variants_by_folds_by_seeds(sounds, tmp_path):
 def test_the_fold_that_settings_are_chosen_on_is_not_tested_on(thirds, tmp_path):
     recipe = recipe_for(thirds, split={"valid": 2})
     assert [cell.fold for cell in folds.cells(recipe, tmp_path)] == [1, 3]
+
+
+def test_a_table_without_a_fold_to_test_on_is_refused(thirds, tmp_path):
+    (thirds.with_name("one.csv")).write_text(thirds.read_text().replace(",2,", ",1,").replace(",3,", ",1,"))
+    with pytest.raises(RecipeError, match="fold 1 is all that could be tested on"):
+        folds.cells(recipe_for(thirds.with_name("one.csv"), split={"valid": 1}), tmp_path)
+
+
+def test_a_score_that_is_not_known_is_in_no_row(sounds, tmp_path):
+    """Clips that may bear several labels, and in one fold none bears any."""
+    cells = folds.cells(recipe_for(sounds), tmp_path)
+    for cell, score in zip(cells, (0.5, None), strict=True):
+        cell.folder.mkdir(parents=True)
+        write_json(cell.folder / "result.json", {"kind": "classifier", "pretraining": "none"})
+        write_json(cell.folder / "evaluation.json", {"mAP": score, "openings": 1})
+    (row,) = folds.tabulate(cells)["rows"]
+    assert (row["folds"], row["mAP"]) == ([1], [0.5])
 
 
 def test_a_table_is_run_once_and_says_what_its_cells_say(sounds, cache, tmp_path, monkeypatch):

@@ -22,7 +22,7 @@ from ossicle.durable import read_json, write_json
 from ossicle.evaluate import answers, compare, final
 from ossicle.material import FOLDS, Tell, mean_cost, quiet
 from ossicle.model import Classifier
-from ossicle.recipe import Recipe, from_dict
+from ossicle.recipe import Recipe, RecipeError, from_dict
 from ossicle.train import fit
 from ossicle.words import titled
 
@@ -45,22 +45,31 @@ def cells(
     """The cells of a recipe's table: its variants (itself, if it has none), the points of its grid, the data's folds
     that can be tested on (none that is for validation), and its own seed unless given.
 
-    They lie in OUT/[variant/][point/]fold1[-seed0]; what was not asked for is left out of the path.
+    They lie in OUT/[variant/][point/]fold1[-seed0]; what was not asked for is left out of the path. RecipeError where
+    no fold is left to test on.
     """
-    out, asked_seeds = Path(out), list(seeds or ())
+    out, asked_folds, asked_seeds = Path(out), list(folds or ()), list(seeds or ())
     variants: tuple[Mapping[str, Any], ...] = recipe.variants or ({"name": ""},)
     made = []
     for variant in variants:
         name, varied = str(variant.get("name", "")), recipe.override({"variants": [], **variant})
         for point in _points(varied.grid):
             asked = varied.override({"grid": {}, **point})
-            each = (fold for fold in tested(asked.data) or range(1, FOLDS + 1) if fold != asked.split.valid)
-            among = list(folds or each)
+            among = asked_folds or _tested(asked)
             for fold, seed in itertools.product(among, asked_seeds or [asked.seed]):
                 place = f"fold{fold}" + (f"-seed{seed}" if asked_seeds else "")
                 chosen = asked.override({"split.fold": fold, "seed": seed})
                 made.append(Cell(name, point, fold, seed, chosen, out / name / titled(point, "-", "_") / place))
     return made
+
+
+def _tested(recipe: Recipe) -> list[int]:
+    known = tested(recipe.data) or range(1, FOLDS + 1)
+    if left := [fold for fold in known if fold != recipe.split.valid]:
+        return left
+    raise RecipeError(
+        f"fold {recipe.split.valid} is all that could be tested on, and is for validation: choose another"
+    )
 
 
 def _points(grid: Mapping[str, Any]) -> list[dict[str, Any]]:
@@ -179,21 +188,22 @@ def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
 
 def _scores(cell: Cell, opened: bool) -> list[Score]:
     """What there is to show of a cell; the linear probe of an encoder comes second."""
-    tested, encoder = cell.folder / "evaluation.json", _is_encoder(cell)
+    place, encoder = cell.folder / "evaluation.json", _is_encoder(cell)
     valid = read_json(cell.folder / "result.json").get("valid", {}) if encoder else {}
-    if tested.exists() and (opened or not valid):
-        found = read_json(tested)
-        ways = {"knn": found, "linear": found["linear_probe"]} if encoder else {"": found}
-        return [_score("test", way, scores, cell.folder / answers.TEST[way]) for way, scores in ways.items()]
-    told = {way: _below(f"valid_{way}_", valid) for way in ("knn", "linear")}
-    return [
-        _score("validation", way, scores, cell.folder / answers.VALID[way]) for way, scores in told.items() if scores
-    ]
+    told: dict[str, Mapping[str, Any]] = {way: _below(f"valid_{way}_", valid) for way in ("knn", "linear")}
+    by, files = "validation", answers.VALID
+    if place.exists() and (opened or not valid):
+        found = read_json(place)
+        told = {"knn": found, "linear": found["linear_probe"]} if encoder else {"": found}
+        by, files = "test", answers.TEST
+    return [score for way, found in told.items() for score in _score(by, way, found, cell.folder / files[way])]
 
 
-def _score(by: str, way: str, found: Mapping[str, Any], file: Path) -> Score:
+def _score(by: str, way: str, found: Mapping[str, Any], file: Path) -> list[Score]:
+    """Nothing where it is not known, as where clips may bear several labels and none bears any."""
     measure = "accuracy" if "accuracy" in found else "mAP"
-    return Score(by, f"{way}_{measure}".lstrip("_"), found[measure], file)
+    value = found.get(measure)
+    return [] if value is None else [Score(by, f"{way}_{measure}".lstrip("_"), value, file)]
 
 
 def _below(prefix: str, found: Mapping[str, Any]) -> dict[str, Any]:

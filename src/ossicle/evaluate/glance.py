@@ -88,5 +88,5 @@ def _told(part: Manifest, found: dict[str, Prediction]) -> dict[str, Any]:
     for way, prediction in found.items():
         names = ("accuracy", "class_accuracy", "mAP", *(() if way else ("nll",)))
         whole = score(part, prediction)
-        row |= {f"{way}_{name}".lstrip("_"): whole[name] for name in names if name in whole}
+        row |= {f"{way}_{name}".lstrip("_"): whole[name] for name in names if whole.get(name) is not None}
     return row
