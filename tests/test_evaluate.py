@@ -140,7 +140,7 @@ def test_the_hop_is_the_recipes_or_the_one_asked_for(recognizer, source, sounds,
     assert not np.allclose(far, near, atol=1e-4)
     assert answer(folder, "predictions-valid.csv") == pytest.approx(near, abs=1e-5)
     wanted = evaluate.predict(load(recognizer), source, hop=0.1).probability[0]
-    evaluate.final(recognizer, cache=cache, hop=0.1)
+    assert evaluate.final(recognizer, cache=cache, hop=0.1)["hop"] == 0.1
     assert answer(recognizer) == pytest.approx(wanted, abs=1e-5)
 
 

@@ -14,7 +14,7 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import model, train
+from ossicle import assemble, model, train
 from ossicle.data.cache import Cache
 from ossicle.data.loader import DataError
 from ossicle.recipe import RecipeError, from_dict
@@ -90,6 +90,8 @@ def test_views_choose_from_a_longer_stretch_than_the_model_hears(sounds, cache, 
     assert recipe_for(sounds, stretch=0.1).stretch == 0.1
     with pytest.raises(RecipeError, match="length in seconds"):
         recipe_for(sounds, stretch=-1.0)
+    with pytest.raises(RecipeError, match="32 frames after all views, and the model hears 13: add a view that cuts"):
+        assemble.rehearse(recipe_for(sounds, "contrastive", **short, views=[], stretch=0.5))
 
 
 def test_a_classifier_learns_what_is_plain_to_hear(sounds, cache, tmp_path):

@@ -51,8 +51,17 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
             made = views(recipe, model)
             view = made(wave, Draw(recipe.seed, 0, np.arange(2)), wave[:, None].expand(-1, made.others, -1, -1))
             image = model.frontend(wave[..., : model.window])
+            _refuse_uncut(recipe, image.shape[-1], view.shape[-1])
             shown = {"wave": wave, "image": image, "view": view, "feature": model.encode(view)}
             tell("shape", {"stage": number} | {name: tuple(tensor.shape) for name, tensor in shown.items()})
+
+
+def _refuse_uncut(recipe: Recipe, heard: int, learned: int) -> None:
+    if recipe.stretch and learned > heard:
+        raise RecipeError(
+            f"stretch = {recipe.stretch:g} s leaves {learned} frames after all views, and the model hears {heard}: add "
+            "a view that cuts, crop or patch, or leave stretch out"
+        )
 
 
 def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet) -> Any:

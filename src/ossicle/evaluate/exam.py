@@ -84,7 +84,7 @@ def final(
     part = exam.whole.select(exam.asked)
     content = sorted({prepared.digests[clip.path] for clip in part.clips if clip.path in prepared.digests})
     tag = "" if exam.own else answers.tag(exam.whole.name)
-    origin = _origin(run, followed, model, exam, content)
+    origin = _origin(run, followed, model, exam, content) | {"hop": hop}
     if isinstance(model, Classifier):
         return _record(run, tag, part, origin, {"classifier": predict(model, replace(source, manifest=part), hop=hop)})
     vote = partial(knn, k=k, sigma=sigma)
