@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ossicle.recipe import Spec
+from ossicle.recipe import RecipeError, Spec
 from ossicle.schedules import SCHEDULES, Pace, one_cycle
 
 
@@ -40,6 +40,39 @@ def test_one_cycle_equals_torchs():
         optimizer.step()
         if step < steps - 1:
             theirs.step()
+
+
+@pytest.mark.parametrize(("shape", "theirs"), [("cosine", "cos"), ("linear", "linear")])
+@pytest.mark.parametrize("phases", [2, 3])
+def test_phases_and_shapes_equal_torchs(phases, shape, theirs):
+    """An independent implementation again; torch counts the warm-up as pct_start * steps - 1."""
+    torch = pytest.importorskip("torch")
+    steps, parameter = 200, torch.nn.Parameter(torch.zeros(1))
+    optimizer = torch.optim.AdamW([parameter], lr=1.0)
+    cycle = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, max_lr=1.0, total_steps=steps, pct_start=0.45, three_phase=phases == 3, anneal_strategy=theirs
+    )
+    for step in range(steps):
+        found, wanted = one_cycle(step, steps, warm=89 / 199, phases=phases, shape=shape), optimizer.param_groups[0]
+        assert found == pytest.approx((wanted["lr"], wanted["betas"][0]), rel=1e-6, abs=1e-9)
+        optimizer.step()
+        if step < steps - 1:
+            cycle.step()
+
+
+def test_three_phases_end_where_two_do():
+    """Smith's cycle is back at its first rate after two of its thirds; what is left brings it to next to nothing."""
+    paces = [one_cycle(step, 101, warm=0.45, phases=3) for step in range(101)]
+    assert max(paces) == paces[45] == (1.0, 0.85)
+    assert paces[90] == pytest.approx(paces[0]) == (1 / 25, 0.95)
+    assert paces[100] == pytest.approx(one_cycle(100, 101)) == (1 / 25e4, 0.95)
+    assert {pace.momentum for pace in paces[90:]} == {0.95}
+
+
+@pytest.mark.parametrize("wrong", [{"phases": 4}, {"phases": 3, "warm": 0.6}, {"warm": 0.0}, {"shape": "round"}])
+def test_phases_that_do_not_fit_are_refused(wrong):
+    with pytest.raises(RecipeError, match="wanted 2 or 3 phases, cosine or linear"):
+        Spec("one_cycle", wrong).build(SCHEDULES, step=0, steps=10)
 
 
 @pytest.mark.parametrize("name", SCHEDULES)

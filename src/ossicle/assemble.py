@@ -18,6 +18,7 @@ from ossicle.material import Tell, quiet
 from ossicle.model import Backbone, Classifier, load
 from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint
 from ossicle.recipe import Recipe, RecipeError, Spec, to_dict
+from ossicle.schedules import SCHEDULES
 from ossicle.views import VIEWS, Views
 
 
@@ -47,6 +48,7 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
         for number, stage in enumerate(recipe.stages):
             if stage.frontend is not None:
                 model.hear(stage.frontend)
+            stage.schedule.build(SCHEDULES, step=0, steps=1, epochs=stage.epochs)
             wave = torch.zeros(2, model.channels, stretch(recipe, model))
             made = views(recipe, model)
             view = made(wave, Draw(recipe.seed, 0, np.arange(2)), wave[:, None].expand(-1, made.others, -1, -1))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import NamedTuple
+from itertools import pairwise
+from typing import Literal, NamedTuple
 
 
 class Pace(NamedTuple):
@@ -22,19 +23,30 @@ def one_cycle(
     start: float = 25.0,
     end: float = 1e4,
     momentum: tuple[float, float] | None = (0.95, 0.85),
+    phases: Literal[2, 3] = 2,
+    shape: Literal["cosine", "linear"] = "cosine",
 ) -> Pace:
-    """Two cosine phases (Smith 2018, as fastai has them): 1/start up to 1 over the share `warm`, then down to 1/(start
-    end).
+    """1/start up to 1 over the share `warm`, then down to 1/(start end): two phases (as fastai has them, and by it).
 
-    Momentum (Adam's first beta) runs the other way, from `momentum[0]` to `momentum[1]` and back.
+    Three `phases` are Smith's own (2018): down to 1/start over another share `warm`, and then on to 1/(start end). He
+    has lines for cosines, and a third phase that is short: `warm` 0.45, say. Momentum (Adam's first beta) runs the
+    other way, from `momentum[0]` to `momentum[1]` and back, and stays there. ValueError where phases do not fit.
     """
-    peak = max(1.0, warm * (steps - 1))
-    rising = step < peak
-    done = step / peak if rising else (step - peak) / max(1.0, steps - 1 - peak)
-    low = 1 / start if rising else 1 / (start * end)
-    height = (1 - math.cos(math.pi * done)) / 2 if rising else (1 + math.cos(math.pi * min(done, 1.0))) / 2
-    turn = None if momentum is None else momentum[0] + (momentum[1] - momentum[0]) * height
-    return Pace(low + (1 - low) * height, turn)
+    if phases not in (2, 3) or shape not in ("cosine", "linear") or not 0 < warm * (phases - 1) <= 1:
+        raise ValueError(
+            f'phases = {phases}, shape = "{shape}", warm = {warm}: wanted 2 or 3 phases, cosine or linear, and a share '
+            "for warm that leaves room: at most 1 in two phases, 0.5 in three"
+        )
+    low, last, rise = 1 / start, 1 / (start * end), max(1.0, warm * (steps - 1))
+    turns = [(0.0, low, 0.0), (rise, 1.0, 1.0), (2 * rise, low, 0.0), (float(steps - 1), last, 0.0)]
+    turns = turns if phases == 3 else [*turns[:2], turns[3]]
+    legs = list(pairwise(turns))
+    (since, rate, height), (until, next_rate, next_height) = next((leg for leg in legs if step < leg[1][0]), legs[-1])
+    done = min(1.0, (step - since) / max(1.0, until - since))
+    share = (1 - math.cos(math.pi * done)) / 2 if shape == "cosine" else done
+    turn = height + (next_height - height) * share
+    calm = None if momentum is None else momentum[0] + (momentum[1] - momentum[0]) * turn
+    return Pace(rate + (next_rate - rate) * share, calm)
 
 
 def cosine(step: int, steps: int) -> Pace:
