@@ -331,6 +331,16 @@ def test_a_curve_reads_the_test_fold_and_is_counted(sounds, cache, tmp_path):
     assert final["openings"] == 4
 
 
+def test_no_clip_of_a_curves_test_fold_is_a_neighbor(sounds, cache, tmp_path, monkeypatch):
+    banks = []
+    monkeypatch.setattr(train.evaluate, "curve", lambda model, bank, test, **how: banks.append((bank, test)) or {})
+    split, stages = {"fold": 1, "transductive": True}, [{"epochs": 1, "lr": 1e-2}]
+    train.fit(recipe_for(sounds, "npid", curve=True, split=split, stages=stages), tmp_path / "run", cache=cache)
+    ((bank, test),) = banks
+    assert {clip.fold for clip in test.manifest.clips} == {1}
+    assert {clip.fold for clip in bank.manifest.clips} == {2, 3}
+
+
 def test_few_recordings_are_dealt_into_fewer_folds_and_a_single_one_is_refused(sounds, cache, tmp_path):
     rows = (sounds / "clips.csv").read_text().replace(",fold", "").splitlines()
     bare = [",".join(part for n, part in enumerate(row.split(",")) if n != 1) for row in rows[1:]]

@@ -204,7 +204,7 @@ class Session(Learner):
             row |= self.watch()
         if self.recipe.curve or (chooses and self.recipe.select == "test"):
             test = self.material.source(self.material.parts.test)
-            row |= evaluate.curve(self.model, self.source, test, hop=self.recipe.hop)
+            row |= evaluate.curve(self.model, self.material.bank(), test, hop=self.recipe.hop)
         if chooses:
             self.choice.hear(row, self.objective)
         self.run.log(row)
