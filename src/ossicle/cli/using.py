@@ -104,6 +104,7 @@ def report(
     grid: Annotated[Path | None, option("A file for score by the number in a grid alone, .svg or .png.")] = None,
     boxes: Annotated[Path | None, option("A file for box plots over folds alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
+    resolutions: Annotated[Path | None, option("A file for one clip as each stage sees it, .svg or .png.")] = None,
     table: Annotated[Path | None, option("A file for scores fold by fold alone, .md or .csv.")] = None,
 ) -> int:
     """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network."""
@@ -114,6 +115,7 @@ def report(
     alone += [draw(folders, grid, of="grid")] if grid else []
     alone += [draw(folders, boxes, of="boxes")] if boxes else []
     alone += [draw(folders, sounds, of="sounds")] if sounds else []
+    alone += [draw(folders, resolutions, of="resolutions")] if resolutions else []
     alone += [tabulate(folders, table)] if table else []
     page = [write(folders, out or Path("report.html"))] if out or not alone else []
     first = (page or alone)[0]

@@ -12,6 +12,8 @@ import ossicle
 from ossicle.report.found import Found, ReportError, look
 from ossicle.report.page import Markup, document, lines, tag
 
+Figure = Literal["curves", "grid", "boxes", "sounds", "resolutions"]
+
 __all__ = ["ReportError", "draw", "report", "tabulate"]
 
 
@@ -42,20 +44,25 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
     return _write(Path(out), whole.encode())
 
 
-def draw(folders: Sequence[str | Path], out: str | Path, *, of: Literal["curves", "grid", "boxes", "sounds"]) -> Path:
+def draw(folders: Sequence[str | Path], out: str | Path, *, of: Figure) -> Path:
     """Writes one figure about these folders as SVG or PNG, by the name's ending, and returns its path.
 
     "curves": accuracy on the test folds by epoch, of runs with `curve`. "grid": score against the one number of a
     table's grid. "boxes": the spread of each variant's scores over folds. "sounds": recordings class by class, as the
-    front end sees them. ReportError where there is nothing to draw or the file cannot be written.
+    front end sees them. "resolutions": one recording as each stage of a recipe sees it, of a run, a table or a
+    recipe's own file, .toml. ReportError where there is nothing to draw or the file cannot be written.
     """
-    from ossicle.report import boxes, epochs, grids, strips
+    from ossicle.report import boxes, epochs, grids, resolutions, strips
 
     kind = Path(out).suffix.casefold()
     if kind not in (".svg", ".png"):
         raise ReportError(f"{out}: a figure is written as .svg or .png, and its name must end so")
-    made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}[of]
-    return _write(Path(out), made(_all(folders), "svg" if kind == ".svg" else "png"))
+    made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}
+    made["resolutions"] = resolutions.file
+    plans = [each for each in folders if of == "resolutions" and Path(each).suffix == ".toml"]
+    rest = [each for each in folders if each not in plans]
+    found = [*map(resolutions.planned, plans), *(_all(rest) if rest or not plans else ())]
+    return _write(Path(out), made[of](found, "svg" if kind == ".svg" else "png"))
 
 
 def tabulate(folders: Sequence[str | Path], out: str | Path) -> Path:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ossicle.datasets import described
-from ossicle.report import arms, boxes, heard, scores
+from ossicle.report import arms, boxes, heard, resolutions, scores
 from ossicle.report.arms import Arm
 from ossicle.report.found import Found
 from ossicle.report.learning import learning
@@ -65,6 +65,7 @@ def run(found: Found) -> list[Markup | None]:
     return [
         *head(found, scores.headline(found), [found]),
         part("While it learned", learning({"": [found]})),
+        part("What its stages see", resolutions.shown(found)),
         part("Tests", scores.others(found)),
         part("Who was taken for whom", scores.confusion(test)),
         part("Class by class", scores.classes(test)),
@@ -87,6 +88,7 @@ def fold_table(found: Found) -> list[Markup | None]:
         *head(found, {arm.title: arm.score for arm in every[:5]}, found.runs),
         part("Fold by fold", arms.fold_table(every), arms.fold_figures(every), boxes.shown(every, found)),
         part("While they learned", learning({arm.name: arm.runs for arm in every})),
+        part("What their stages see", resolutions.shown(found)),
         part("Who was taken for whom", scores.confusion(pooled), note=f"{together} taken together."),
         part("Class by class", scores.classes(pooled), note=f"{together}, the mean over folds."),
         part("Right and wrong", *heard.clips(answers, best.runs[0])) if best.runs else None,
