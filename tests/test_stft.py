@@ -10,6 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from ossicle.frontends.logmel import LogMel
 from ossicle.frontends.stft import WINDOWS, ConvolutionSpectrum, Framing, Spectrum, window
 
 FRAMINGS = [
@@ -76,3 +77,24 @@ def test_the_shortest_wave_passes_and_a_shorter_one_is_refused(framing: Framing,
     assert Spectrum(framing)(torch.zeros(1, shortest)).shape[-1] == framing.frames(shortest) >= 1
     with pytest.raises(ValueError, match=f"at least {shortest} are needed"):
         framing.check(shortest - 1)
+
+
+@pytest.mark.parametrize("framing", FRAMINGS, ids=str)
+def test_rows_have_the_spectra_they_have_alone_however_many_are_worked_on_at_once(framing: Framing) -> None:
+    spectrum, rows = Spectrum(framing), noise(40, 9000)
+    assert 1 < spectrum.at_once(rows) < 40
+    together = spectrum(rows)
+    for row, power in zip(rows, together, strict=True):
+        assert (spectrum(row[None])[0] - power).abs().max() < 1e-6 * power.max()
+
+
+def test_what_is_not_padded_is_not_copied() -> None:
+    rows = noise(3, 9000)
+    assert Framing(512, 400, 160, center=False).pad(rows) is rows
+    assert Framing(512, 400, 160).pad(rows).shape == (3, 9400)
+
+
+def test_all_frames_of_a_clip_are_the_clip() -> None:
+    frontend, wave = LogMel(sample_rate=8000, seconds=0.5, n_fft=256, hop=100, mels=16), noise(5, 2, 4000)
+    nowhere_else = torch.zeros(5, dtype=torch.long)
+    assert torch.equal(frontend.part(wave, nowhere_else, frontend.frames(4000)), frontend(wave))

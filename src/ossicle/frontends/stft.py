@@ -76,6 +76,8 @@ class Framing:
 
     def pad(self, rows: Tensor) -> Tensor:
         """(R, T) -> (R, before + T + after)."""
+        if not self.center:
+            return rows  # torch would copy them
         return F.pad(rows[:, None], self.padding, mode=self.pad_mode)[:, 0]
 
     def cut(self, row: Tensor, start: int, frames: int) -> Tensor:
@@ -125,9 +127,9 @@ class Spectrum(nn.Module):
             yield (squares[..., 0] + squares[..., 1]).mT
 
     def at_once(self, rows: Tensor) -> int:
-        """Rows whose frames are about 2^20 numbers; all of them where no processor's cache is at stake."""
+        """Rows whose frames are about 2^19 numbers; all of them where no processor's cache is at stake."""
         row = self.framing.frames(rows.shape[-1]) * self.framing.n_fft
-        return max(1, min(len(rows), 2**20 // row if rows.device.type == "cpu" else len(rows)))
+        return max(1, min(len(rows), 2**19 // row if rows.device.type == "cpu" else len(rows)))
 
 
 class ConvolutionSpectrum(nn.Module):
@@ -206,6 +208,8 @@ class SpectralFrontend(nn.Module):
     def part(self, wave: Tensor, start: Tensor, frames: int) -> Tensor:
         """(B, C, T), (B,) -> (B, C, M, F, frames): the frames of `forward` from each clip's own `start` on, alone."""
         self.framing.check(wave.shape[-1])
+        if frames == self.frames(wave.shape[-1]):
+            return self(wave)
         starts = start.repeat_interleave(wave.shape[1]).tolist()
         with torch.autocast(wave.device.type, enabled=False):
             rows = wave.flatten(0, 1).float()
