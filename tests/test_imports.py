@@ -16,14 +16,15 @@ LEVELS = """
     learn
     field folds demo
     train report
+    rates
     learner
     assemble evaluate ship
     objectives machine deploy size convert
     material model run plan
     datasets checkpoint lock stops choice
     data views durable show layouts
-    audio collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
-    spec
+    collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
+    spec audio
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}
 HEAVY = ("torch", "sklearn", "matplotlib", "onnx", "onnxscript", "safetensors")

@@ -72,7 +72,7 @@ def refuse_blind(recipe: Recipe, parts: Parts) -> None:
 
 
 def selected(recipe: Recipe) -> str:
-    """What chose among epochs here, or in a run that this one began from: "test" if that ever did, "valid" or "none"."""
+    """What chose among epochs here, or in what this began from: "test" if that ever did, "valid" or "none"."""
     own = recipe.select if recipe.chooses else "none"
     result = Path(recipe.base_start or "") / "result.json"
     earlier = read_json(result).get("selected", "none") if recipe.base_start and result.exists() else "none"

@@ -50,6 +50,19 @@ def learn(
             raise
 
 
+def find_lr(recipe: Recipe, out: Path, *, device: str = "auto") -> str:
+    """Tries the first stage's rates, draws the curve as .svg or .png, and returns what it suggests as text."""
+    from ossicle import rates
+    from ossicle.report import draw_rates
+
+    _refuse_device(device)
+    with Show() as tell:
+        found = rates.find(recipe, tell=tell)
+    said = words.rated(found.suggestion, found.lowest, float(found.rate[-1]), stopped=found.stopped)
+    draw_rates(found, said, recipe.stages[0].lr, out)
+    return said
+
+
 def _refuse_device(device: str) -> None:
     here = machine.device().type
     if device in ("auto", here):

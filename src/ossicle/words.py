@@ -43,6 +43,15 @@ def finished(result: dict[str, Any]) -> str:
     return "\n".join([*lines, *_stamp(result)])
 
 
+def rated(suggestion: float | None, lowest: float, last: float, *, stopped: bool) -> str:
+    """What a learning-rate range test found, and by which rule."""
+    end = f"stopped at {last:.1e}, where the loss went wrong" if stopped else f"up to {last:.1e}"
+    if suggestion is None:
+        return f"no rate to suggest: the loss never fell ({end})"
+    rule = f"where the smoothed loss falls fastest; it is lowest at {lowest:.1e}, {end}"
+    return f"suggested lr {suggestion:.1e}: {rule}"
+
+
 def cost(row: dict[str, Any]) -> str:
     """`41 s on 0.36 h, 115 MB of sound; its start: 407 s on 0.44 h, 141 MB`: what is told of learning and its start."""
     before = row.get("before")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import shlex
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from ossicle.cli.app import app, close, shown
 from ossicle.options import USUAL, Folds, From, Learning, Out, Rate, Seconds, UsageError, given, option
+
+if TYPE_CHECKING:
+    from ossicle.recipe import Recipe
 
 
 @app.command
@@ -125,6 +128,7 @@ def run(
     seeds: Annotated[tuple[int, ...], option("One run for each of these seeds.")] = (),
     jobs: Annotated[int, option("Runs of a table at a time, each in a process of its own.")] = 1,
     evaluate: Annotated[bool, option("Open the test folds of a table's encoders too: kNN and linear probe.")] = False,
+    find_lr: Annotated[bool, option("Only try the first stage's rates, suggest one, draw OUT-lr.svg.")] = False,
     learning: Learning = USUAL,
 ) -> int:
     """Follow a recipe, recipes/hello.toml say: what every learning verb calls."""
@@ -136,6 +140,10 @@ def run(
         raise UsageError(f"{recipe} has {len(followed.stages)} stages: say which, with --set stages.0.epochs=3")
     out = out or Path("runs", recipe.stem)
     asked = followed.override(learning.changes())
+    if find_lr:
+        if folds or seeds or evaluate:
+            raise UsageError("--find-lr tries the rates of one run: leave out --folds, --seeds and --evaluate")
+        return _find_lr(recipe, asked, out, learning.device)
     several = folds or bool(seeds or asked.variants or asked.grid)
     if evaluate and not several:
         raise UsageError(f"--evaluate is for tables: add --folds, or after this run say ossicle evaluate {shown(out)}")
@@ -143,6 +151,16 @@ def run(
     print(learn(asked, out, **ways, folds=several, seeds=seeds, jobs=jobs, evaluate=evaluate))
     after = "report" if several else "export" if asked.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
+    return 0
+
+
+def _find_lr(path: Path, recipe: Recipe, out: Path, device: str) -> int:
+    """The range test, its figure at OUT or beside it, and the command that takes its suggestion."""
+    from ossicle import learn
+
+    place = out if out.suffix in (".svg", ".png") else out.with_name(f"{out.name}-lr.svg")
+    print(learn.find_lr(recipe, place, device=device))
+    close(place, next=f"ossicle run {shown(path)} --set stages.0.lr=RATE")
     return 0
 
 

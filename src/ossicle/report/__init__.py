@@ -6,15 +6,18 @@ import re
 import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import ossicle
 from ossicle.report.found import Found, ReportError, look
 from ossicle.report.page import Markup, document, lines, tag
 
+if TYPE_CHECKING:
+    from ossicle.rates import RangeTest
+
 Figure = Literal["curves", "grid", "boxes", "sounds", "resolutions"]
 
-__all__ = ["ReportError", "draw", "report", "tabulate"]
+__all__ = ["ReportError", "draw", "draw_rates", "report", "tabulate"]
 
 
 def report(folders: Sequence[str | Path], out: str | Path) -> Path:
@@ -54,15 +57,13 @@ def draw(folders: Sequence[str | Path], out: str | Path, *, of: Figure) -> Path:
     """
     from ossicle.report import boxes, epochs, grids, resolutions, strips
 
-    kind = Path(out).suffix.casefold()
-    if kind not in (".svg", ".png"):
-        raise ReportError(f"{out}: a figure is written as .svg or .png, and its name must end so")
+    kind = _kind(out)
     made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}
     made["resolutions"] = resolutions.file
     plans = [each for each in folders if of == "resolutions" and Path(each).suffix == ".toml"]
     rest = [each for each in folders if each not in plans]
     found = [*map(resolutions.planned, plans), *(_all(rest) if rest or not plans else ())]
-    return _write(Path(out), made[of](found, "svg" if kind == ".svg" else "png"))
+    return _write(Path(out), made[of](found, kind))
 
 
 def tabulate(folders: Sequence[str | Path], out: str | Path) -> Path:
@@ -76,6 +77,13 @@ def tabulate(folders: Sequence[str | Path], out: str | Path) -> Path:
     if kind not in (".md", ".csv"):
         raise ReportError(f"{out}: a table is written as .md or .csv, and its name must end so")
     return _write(Path(out), by_fold.file(_all(folders), "md" if kind == ".md" else "csv"))
+
+
+def draw_rates(found: RangeTest, said: str, lr: float, out: str | Path) -> Path:
+    """Writes a learning-rate range test's curve as SVG or PNG, `said` below it, beside the recipe's `lr`."""
+    from ossicle.report import rates
+
+    return _write(Path(out), rates.file(found, said, lr, _kind(out)))
 
 
 def _all(folders: Sequence[str | Path]) -> list[Found]:
@@ -110,6 +118,13 @@ def _contents(named: Sequence[tuple[int, str, Found]]) -> Markup | None:
         return None
     links = (tag("li", tag("a", name, href=f"#part-{number}")) for number, name, _ in named)
     return tag("nav", tag("ul", *links), aria_label="Parts of this page")
+
+
+def _kind(out: str | Path) -> Literal["svg", "png"]:
+    kind = Path(out).suffix.casefold()
+    if kind not in (".svg", ".png"):
+        raise ReportError(f"{out}: a figure is written as .svg or .png, and its name must end so")
+    return "svg" if kind == ".svg" else "png"
 
 
 def _write(out: Path, whole: bytes) -> Path:
