@@ -152,12 +152,13 @@ def _seconds(frontend: Any) -> float:
 def shown(found: Found) -> Markup | None:
     """A run's or table's part of the page, where its stages do not hear alike."""
     runs = found.runs or (found,)
-    ways = [recipe.from_dict(run.json["recipe"]) for run in runs if run.get("recipe.stages")]
-    if all(len(heard(way)) == 1 for way in ways):
+    if not any(stage.get("frontend") for run in runs for stage in run.get("recipe.stages", [])):
         return None
     made, sentence = attempt(lambda: sheet([found]))
     if made is None:
         return tag("p", f"No images: {sentence}.", class_="note")
+    if all(len(row) == 1 for row in made.rows.values()):
+        return None
     rows = (tag("div", tag("h4", name), grid(map(_figure, row), "grid clips")) for name, row in made.rows.items())
     return tag("div", tag("p", made.caption, class_="note"), *rows)
 
