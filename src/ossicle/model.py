@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ossicle import checkpoint
 from ossicle.encoders import ENCODERS
 from ossicle.frontends import FRONTENDS
-from ossicle.recipe import Spec, to_dict
+from ossicle.recipe import RecipeError, Spec, to_dict
 
 
 class Backbone(nn.Module):
@@ -31,7 +31,7 @@ class Backbone(nn.Module):
         self.specs = {"frontend": frontend, "encoder": encoder}
         self.policy, self.channels = policy, channels
         self.precision = "fp32"
-        self.frontend = frontend.build(FRONTENDS)
+        self.frontend = _listener(frontend, policy)
         self.encoder = encoder.build(ENCODERS, maps=self.frontend.maps, bins=self.frontend.bins)
         self.register_buffer("mean", torch.zeros(()))
         self.register_buffer("sd", torch.ones(()))
@@ -53,8 +53,8 @@ class Backbone(nn.Module):
 
     def hear(self, frontend: Spec) -> None:
         """Changes the front end and keeps the encoder; the normalization must be fitted again."""
+        self.frontend = _listener(frontend, self.policy).to(self.mean.device)
         self.specs["frontend"] = frontend
-        self.frontend = frontend.build(FRONTENDS).to(self.mean.device)
 
     def encode(self, image: Tensor) -> Tensor:
         """(B, C, M, F, N) images, not normalized -> (B, D) float32."""
@@ -165,6 +165,18 @@ def from_pretrained(name: str | Path) -> Backbone | Classifier:
             f"{name} is no folder here, and the hub needs an extra: pip install 'ossicle[hub]'", name="huggingface_hub"
         ) from None
     return load(snapshot_download(str(name), allow_patterns=["*.safetensors", "*.json"]))
+
+
+def _listener(frontend: Spec, policy: str) -> Any:
+    """The front end, unless it wants short clips brought to length in another way."""
+    made = frontend.build(FRONTENDS)
+    wanted = getattr(made, "policy", None) or policy
+    if wanted != policy:
+        raise RecipeError(
+            f"policy is '{policy}', and '{frontend.name}' hears whole clips and repeats their images by itself: set "
+            f"policy to '{wanted}'"
+        )
+    return made
 
 
 def _spec(tree: Mapping[str, Any]) -> Spec:

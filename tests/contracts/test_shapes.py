@@ -20,7 +20,8 @@ from ossicle.views import VIEWS
 
 SIZES = {"B": 3, "C": 2, "T": 16000, "M": 2, "F": 48, "N": 37}
 CONTEXT = {"sample_rate": 16000, "seconds": 1.0, "maps": SIZES["M"], "bins": SIZES["F"], "efold": 1.0}
-NEEDED = {"crop": {"seconds": 0.5}, "patch": {"frames": 20}}
+SMALL = {"of": {"name": "logmel", "sample_rate": 16000, "seconds": 1.0}, "size": [32, 20]}
+NEEDED = {"crop": {"seconds": 0.5}, "patch": {"frames": 20}, "resized": SMALL}
 NARROW = {"width": 8}
 SMALLER = dict.fromkeys(ENCODERS, NARROW) | {"small": NARROW | {"attention": 32}}
 
@@ -83,7 +84,7 @@ def test_front_ends_keep_their_promise(name: str, arguments: dict[str, Any]) -> 
     frontend = build(FRONTENDS, name, **arguments)
     sizes = hold(frontend, frontend)
     assert (sizes["F"], sizes["N"]) == (frontend.bins, frontend.frames(SIZES["T"]))
-    assert promise(frontend)[1][2] == str(frontend.maps)
+    assert promise(frontend)[1][2] in (str(frontend.maps), "M")
     assert (frontend.sample_rate, frontend.seconds) == (16000, 1.0)
     assert hold(frontend, frontend.exportable()) == sizes
 

@@ -21,6 +21,11 @@ SOUND = {"sample_rate": RATE, "seconds": WINDOW / RATE}
 FRONTENDS = {
     "logmel": Spec("logmel", SOUND | {"n_fft": 512, "hop": 128, "mels": 32}),
     "bands": Spec("bands", SOUND | {"n_fft": 256, "win": 200, "hop": 100}),
+    "clipmel": Spec("clipmel", SOUND | {"n_fft": 512, "hop": 128, "mels": 32, "frames": 40}),
+}
+FRONTENDS |= {
+    f"{name}-{how}": Spec("resized", {"of": {"name": name, **FRONTENDS[name].args}, "size": [24, 20], "how": how})
+    for name, how in [("clipmel", "bilinear"), ("logmel", "bicubic"), ("bands", "nearest"), ("logmel", "area")]
 }
 ENCODERS = {
     "resnet": Spec("resnet", {"width": 4}),
@@ -36,7 +41,8 @@ ENCODERS = {
 def make(frontend="logmel", encoder="resnet", *, multilabel=False, temperature=1.7):
     """A small classifier whose running statistics and normalization are those of noise, as if it had been trained."""
     torch.manual_seed(0)
-    backbone = Backbone(FRONTENDS[frontend], ENCODERS[encoder])
+    policy = "zero" if "clipmel" in frontend else "repeat"
+    backbone = Backbone(FRONTENDS[frontend], ENCODERS[encoder], policy=policy)
     classifier = Classifier(backbone, ["dog", "rain", "clock"], multilabel=multilabel)
     wave = 0.1 * torch.randn(8, 1, WINDOW)
     backbone.fit_normalization([backbone.frontend(wave)])
@@ -135,6 +141,22 @@ def test_the_other_front_end_and_encoder_with_several_labels(tmp_path, capfd):
     recognizer = load(tmp_path / "bundle")
     assert recognizer.config.multilabel
     assert recognizer.config.hop == WINDOW // 2
+
+
+def test_a_resized_image_of_a_whole_clip_is_heard_alike_everywhere(tmp_path):
+    """Clips that are silent at an end, shorter than a window or without any sound, by file, stream and model."""
+    classifier = make("clipmel-bilinear")
+    clip = np.zeros((1, WINDOW), np.float32)
+    clip[:, 900:1700] = np.random.default_rng(0).normal(0, 0.2, 800)
+    clips = {"silent ends": clip, "short": clip[:, 1000:1300], "one sample": np.float32([[0.5]])}
+    folder = tmp_path / "bundle"
+    assert export(classifier, folder, clips=clips).ok
+    recognizer = load(folder)
+    assert recognizer.config.policy == "zero"
+    whole = recognizer(clip)
+    np.testing.assert_allclose(recognizer(clip[:, 900:1700]), whole, atol=1e-5)
+    np.testing.assert_allclose(eager(classifier, clip[None])[0], whole, atol=TOLERANCE)
+    assert np.isfinite(recognizer(np.zeros((1, 100), np.float32))).all()
 
 
 @pytest.mark.slow

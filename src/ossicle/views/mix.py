@@ -25,7 +25,7 @@ class MixBack:
         if not 0 <= most <= 1:
             raise ValueError(f"mixing in a share of at most {most:g}: wanted 0 to 1.")
         if efold <= 0:
-            raise ValueError(f"efold = {efold:g}: wanted above 0.")
+            raise ValueError(f"efold = {efold:g}: wanted above 0; an image from 0 to 1 does not tell a clip's power.")
         if background not in ("other", "own"):
             raise ValueError(f"background {background!r}; known: other, own.")
         self.efold, self.most, self.background = efold, most, background
