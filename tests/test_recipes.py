@@ -42,7 +42,7 @@ def ways(read):
 
 def narrow(read):
     """The same with few channels where a network is too large for a quick test: shapes differ in D alone."""
-    large = read.encoder.name == "densenet" or read.encoder.args.get("depth", 0) >= 50
+    large = read.encoder.name == "densenet" or read.encoder.args.get("depth", 0) > 18
     return read.override({"encoder.width": 4}) if large else read
 
 
@@ -74,7 +74,7 @@ def test_a_recipe_and_its_variants_assemble_on_silence(path):
     told = []
     for way in ways(read):
         assemble.rehearse(narrow(way), lambda kind, row: told.append(row))
-    assert len(told) == len(read.stages) * max(1, len(read.variants))
+    assert len(told) == sum(len(way.stages) for way in ways(read))
     assert all(row["feature"][0] == 2 for row in told)
 
 
