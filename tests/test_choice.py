@@ -8,10 +8,11 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import checkpoint, learner, train
+from ossicle import checkpoint, evaluate, learner, train, words
 from ossicle.choice import selected
 from ossicle.data.cache import Cache
 from ossicle.recipe import RecipeError, from_dict
+from ossicle.report import report
 
 RATE = 4000
 FRONTEND = {"name": "logmel", "sample_rate": RATE, "seconds": 0.2, "n_fft": 128, "hop": 64, "mels": 8}
@@ -135,6 +136,13 @@ def test_choosing_on_the_test_fold_is_counted_and_said_and_stays_said(sounds, ca
     scripted(monkeypatch, 0.5, 1.0, 0.5, part="test")
     result = train.fit(recipe, tmp_path / "run", cache=cache)
     assert (result["selected"], result["kept"], result["openings"], result["peeks"]) == ("test", 2, 3, 0)
+    evaluated = evaluate.final(tmp_path / "run", cache=cache)
+    assert (evaluated["selected"], evaluated["openings"]) == ("test", 4)
+    assert f"  {words.CHOSEN}" in words.scored(evaluated).splitlines()
+    assert f"  {words.CHOSEN}" in words.finished(result).splitlines()
+    page = report([tmp_path / "run"], tmp_path / "page.html").read_text()
+    assert "<strong>chosen on the test</strong>" in page
+    assert "nothing was chosen by it" not in page
     again = recipe_for(sounds, stage(1), start=str(tmp_path / "run"), keep="best")
     assert selected(again) == "test"
     (tmp_path / "other").mkdir()

@@ -224,6 +224,7 @@ def _row(pile: Pile, first: Pile) -> dict[str, Any]:
         **({"linear": blocks[1]} if blocks[1:] else {}),
         "runs": len(cells),
         "pretraining": sorted({result["pretraining"] for result in results}),
+        "selected": sorted({result.get("selected", "none") for result in results}),
         "openings": max(_openings(cell) for cell in cells),
     } | mean_cost(results)
 

@@ -25,6 +25,7 @@ from ossicle.recipe import Recipe
 
 FOLDS = 5
 COST = ("seconds", "cpu_seconds", "hours", "bytes")
+COUNTS = ("steps", "clips", "peeks")
 Tell = Callable[[str, dict[str, Any]], None]
 
 
@@ -210,7 +211,7 @@ def mean_cost(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     `before` is None where no run began from another.
     """
     before = [result["before"] for result in results if result.get("before")]
-    return _means(results, COST) | {"before": _means(before, (*COST, "weights")) if before else None}
+    return _means(results, (*COUNTS, *COST)) | {"before": _means(before, (*COST, "weights")) if before else None}
 
 
 def _means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, float | None]:

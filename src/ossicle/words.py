@@ -12,6 +12,9 @@ STAMPS = {
 }
 
 
+CHOSEN = "weights were chosen on the test fold: the score is no measure of what comes next"
+
+
 def percent(share: float) -> str:
     """0.8125 -> `81.2 %`."""
     return f"{100 * share:.1f} %"
@@ -39,6 +42,8 @@ def _value(name: str, value: Any) -> str:
 def finished(result: dict[str, Any]) -> str:
     """A run's result: what it took, and what the validation part says."""
     lines = [f"{result['steps']} steps in {cost(result)}"]
+    named = {"clips": "clips heard", "peeks": "looks at validation", "kept": "kept epoch"}
+    lines += [f"  {said:28}{result[name]}" for name, said in named.items() if result.get(name)]
     lines += [f"  {name:28}{_value(name, value)}" for name, value in result.get("valid", {}).items()]
     return "\n".join([*lines, *_stamp(result)])
 
@@ -71,7 +76,15 @@ def _heard(row: dict[str, Any]) -> str:
 
 
 def _stamp(result: dict[str, Any]) -> list[str]:
-    return [f"  {STAMPS[result['pretraining']]}"] if result["pretraining"] in STAMPS else []
+    stamps = [STAMPS[result["pretraining"]]] if result["pretraining"] in STAMPS else []
+    stamps += [CHOSEN] if result.get("selected") == "test" else []
+    return [f"  {stamp}" for stamp in stamps]
+
+
+def counted(row: Mapping[str, Any]) -> str:
+    """`380 steps, 1520 clips heard, 4 looks at validation`, as far as a row of a table tells."""
+    named = {"steps": "steps", "clips": "clips heard", "peeks": "looks at validation"}
+    return ", ".join(f"{row[name]:.0f} {said}" for name, said in named.items() if row.get(name) is not None)
 
 
 def scored(result: dict[str, Any]) -> str:
@@ -130,7 +143,8 @@ def tabled(table: dict[str, Any]) -> str:
         stamps = ", ".join(row["pretraining"])
         number, *differences = _scores(row)
         lines.append(f"{row['variant']} {number}; pretraining {stamps})".strip())
-        lines += [f"  {learned}"] if (learned := cost(row)) else []
+        lines += [f"  {CHOSEN}"] if "test" in row.get("selected", ()) else []
+        lines += [f"  {each}" for each in (counted(row), cost(row)) if each]
         lines += [f"  {each}" for each in differences]
         if "linear" in row:
             number, *differences = _scores(row["linear"])

@@ -5,6 +5,7 @@ glance.py     watch, validate: what training is shown of a validation part, and 
 predict.py    predict, embed, calibrate: a model's answers, a clip's being the mean over its windows
 measures.py   metrics, kNN, linear probe, temperature: arrays in, numbers out
 intervals.py  the bootstrap over recordings and the t over folds
+budgets.py    what runs spent, and whether two sides spent alike
 answers.py    predictions.csv, and two sets of runs compared clip by clip
 """
 

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ossicle.data.manifest import Manifest
+from ossicle.evaluate.budgets import budget, uneven
 from ossicle.evaluate.intervals import Interval, paired, paired_t
 from ossicle.evaluate.measures import correct, known
 
@@ -72,10 +73,12 @@ def compare(found: Iterable[str | Path], against: Iterable[str | Path]) -> dict[
     """How much better the runs in `found` answered than those `against`: folds side by side, seeds averaged. Each is a
     run's folder, for its predictions.csv, or another such file.
 
-    "recordings": the paired bootstrap over recordings; "folds": the paired t, None with a single fold. Raises
-    ValueError when the two sides were not asked about the same clips.
+    "recordings": the paired bootstrap over recordings; "folds": the paired t, None with a single fold. Where the runs
+    spent unlike on learning (`budgets`), their sentence names no winner, and `uneven` says in what. Raises ValueError
+    when the two sides were not asked about the same clips.
     """
-    b, a = _arm(found), _arm(against)
+    sides = [[Path(place) for place in side] for side in (found, against)]
+    (b, a), spent = map(_arm, sides), uneven(*map(budget, sides))
     if a.keys() != b.keys():
         odd = sorted(a.keys() ^ b.keys())
         raise ValueError(
@@ -87,13 +90,13 @@ def compare(found: Iterable[str | Path], against: Iterable[str | Path]) -> dict[
     over = paired(np.array(worse), np.array(better), [a[clip][0] for clip in clips])
     folds = sorted({fold for fold, _, _ in clips})
     t = paired_t(_by_fold(a, folds), _by_fold(b, folds)) if len(folds) > 1 else None
-    return {"recordings": _plain(over), "folds": t and _plain(t)}
+    return {"recordings": _plain(over, spent), "folds": t and _plain(t, spent)}
 
 
-def _arm(places: Iterable[str | Path]) -> dict[tuple[str, str, str], tuple[str, float]]:
+def _arm(places: Iterable[Path]) -> dict[tuple[str, str, str], tuple[str, float]]:
     seen: dict[tuple[str, str, str], list[float]] = defaultdict(list)
     recordings = {}
-    for place in map(Path, places):
+    for place in places:
         for clip, (recording, right) in read(place / FILE if place.is_dir() else place).items():
             seen[clip].append(right)
             recordings[clip] = recording
@@ -104,5 +107,7 @@ def _by_fold(arm: dict[tuple[str, str, str], tuple[str, float]], folds: Sequence
     return [float(np.mean([right for (own, _, _), (_, right) in arm.items() if own == fold])) for fold in folds]
 
 
-def _plain(interval: Interval) -> dict[str, Any]:
-    return asdict(interval) | {"sentence": interval.sentence}
+def _plain(interval: Interval, spent: str) -> dict[str, Any]:
+    if not spent:
+        return asdict(interval) | {"sentence": interval.sentence}
+    return asdict(interval) | {"sentence": f"at unequal budgets ({spent}): {interval.points}", "uneven": spent}

@@ -156,7 +156,8 @@ def _origin(
     learned = material.heard(run.folder)
     heard = None if learned is None else len(learned.intersection(content))
     fold = followed.split.fold if exam.own else None
-    return {"kind": model.kind, "data": exam.whole.name, "fold": fold, "pretraining": stamp, "heard": heard}
+    origin = {"kind": model.kind, "data": exam.whole.name, "fold": fold, "pretraining": stamp, "heard": heard}
+    return origin | {"selected": (run.result or {}).get("selected", "none")}
 
 
 def _interval(part: Manifest, found: Prediction) -> dict[str, Any]:

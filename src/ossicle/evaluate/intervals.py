@@ -25,11 +25,16 @@ class Interval:
         return self.low <= 0.0 <= self.high
 
     @property
-    def sentence(self) -> str:
-        """The interval as a difference, in points: "no difference" where it holds zero."""
+    def points(self) -> str:
+        """The interval as a difference, in points."""
         mean, low, high = (f"{100 * value:+.1f}" for value in (self.mean, self.low, self.high))
+        return f"{mean} points (95 % interval {low} to {high}, over {self.over})"
+
+    @property
+    def sentence(self) -> str:
+        """The difference and what it says: "no difference" where it holds zero."""
         verdict = "no difference" if self.holds_zero else "more" if self.mean > 0 else "less"
-        return f"{verdict}: {mean} points (95 % interval {low} to {high}, over {self.over})"
+        return f"{verdict}: {self.points}"
 
 
 def bootstrap(

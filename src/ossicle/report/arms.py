@@ -12,7 +12,7 @@ from ossicle.material import mean_cost
 from ossicle.report import figures
 from ossicle.report.found import Found
 from ossicle.report.page import Markup, duration, figure, join, percent, quantity, table, tag
-from ossicle.words import titled
+from ossicle.words import counted, titled
 
 MEASURES = {
     "mAP": "mean AP",
@@ -139,12 +139,12 @@ def _fold_table(every: Sequence[Arm]) -> Markup | None:
 
 
 def _cost(row: dict[str, Any]) -> Markup:
-    """How long was learned, on how many hours and bytes of sound."""
+    """How long was learned, in how many steps, on how many hours and bytes of sound."""
     hours, weights = row.get("hours"), row.get("weights")
     known = (f"{hours:.2f}\u00a0h" if hours is not None else None, quantity(row.get("bytes"), "B"))
     heard = ", ".join(filter(None, known))
     bare = f"from {quantity(weights, 'B')} of weights" if weights else None
-    more = "; ".join(filter(None, (f"on {heard}" if heard else None, bare)))
+    more = "; ".join(filter(None, (counted(row), f"on {heard}" if heard else None, bare)))
     return tag("td", duration(row.get("seconds")) or "–", tag("small", more) if more else None)
 
 
@@ -153,7 +153,8 @@ def _interval(against: dict[str, Any] | None, over: str) -> Markup:
     if not found:
         return tag("td", "–")
     mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
-    return tag("td", f"{mean:+.1f}", tag("small", f"{low:+.1f} to {high:+.1f}"))
+    uneven = tag("small", f"at unequal budgets: {found['uneven']}") if found.get("uneven") else None
+    return tag("td", f"{mean:+.1f}", tag("small", f"{low:+.1f} to {high:+.1f}"), uneven)
 
 
 def fold_figures(every: Sequence[Arm]) -> Markup | None:
@@ -186,6 +187,7 @@ def _differences(compared: Sequence[Arm], first: Arm) -> Markup:
 def _sentence(found: dict[str, Any]) -> str:
     mean, low, high = (100 * found[key] for key in ("mean", "low", "high"))
     doubt = "; zero lies within, so no difference was found" if low <= 0 <= high else ""
+    doubt += f"; at unequal budgets: {found['uneven']}" if found.get("uneven") else ""
     return f"{mean:+.1f} points (95 % interval {low:+.1f} to {high:+.1f}, over {found.get('over', 'clips')}){doubt}"
 
 
@@ -207,6 +209,7 @@ def overview(found: Sequence[tuple[int, str, Found]]) -> Markup | None:
 
 def _stamp(arm: Arm) -> str:
     said = {run.get("evaluation.pretraining", run.get("result.pretraining")) for run in arm.runs}
+    said |= {"chosen on the test" for run in arm.runs if run.get("result.selected") == "test"}
     return ", ".join(sorted(each for each in said if each)) or "–"
 
 

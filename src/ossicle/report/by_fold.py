@@ -17,7 +17,7 @@ from ossicle.report.arms import Arm, arms
 from ossicle.report.found import Found, ReportError
 from ossicle.report.page import plain
 
-COSTS = {"steps": "optimizer steps", "seconds": "seconds"}
+COSTS = {"steps": "optimizer steps", "clips": "clips heard", "peeks": "looks at validation", "seconds": "seconds"}
 """What a result tells of its budget, a run: its key and what it is called."""
 Row = tuple[str, ...]
 

@@ -17,6 +17,7 @@ from ossicle.report.figures import Line
 from ossicle.report.found import Found, ReportError
 from ossicle.report.naming import Named
 from ossicle.report.page import Markup, figure, grid, tag
+from ossicle.words import CHOSEN
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -124,11 +125,13 @@ def caption(made: Sequence[Panel]) -> str:
     runs = [run for panel in made for run in panel.runs]
     looks = sorted({_openings(run) for run in runs})
     often = f"{looks[0]} times" if len(looks) == 1 else f"{looks[0]} to {looks[-1]} times"
+    chosen = any("test" in (run.get("recipe.select"), run.get("result.selected")) for run in runs)
+    chose = CHOSEN if chosen else "nothing was chosen by it"
     left = sum(not run.done for run in runs)
     waiting = f" {left} runs are unfinished, and a line ends where the first of its runs does." if left else ""
     return (
         f"{len(runs)} runs: a line is the mean over folds, seeds averaged first; its shade is one standard deviation "
-        f"over folds to both sides. Each run opened its test fold {often}; nothing was chosen by it.{waiting}"
+        f"over folds to both sides. Each run opened its test fold {often}; {chose}.{waiting}"
     )
 
 

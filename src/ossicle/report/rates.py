@@ -23,7 +23,7 @@ def file(found: RangeTest, said: str, lr: float, kind: Literal["svg", "png"]) ->
         for rate, name, style in ((found.suggestion, "suggested", "-"), (lr, "the recipe's", ":")):
             if rate is not None:
                 axes.axvline(rate, color=paint("ink"), linewidth=0.9, linestyle=style, label=f"{name}: {rate:.1e}")
-        low, high = found.smooth.min(), np.quantile(found.smooth, 0.95)
+        low, high = min(found.smooth.min(), found.loss.min()), np.quantile(found.smooth, 0.95)
         room = 0.25 * max(high - low, 1e-3 * abs(high), 1e-12)
         axes.set_ylim(low - room, max(high, found.smooth[0]) + room)
         axes.set_xscale("log")

@@ -8,6 +8,7 @@ from typing import Any
 
 from ossicle.report.found import Found
 from ossicle.report.page import Markup, folded, join, pairs, percent, table, tag, text
+from ossicle.words import CHOSEN
 
 MATRIX = 60
 PAIRS = 12
@@ -59,7 +60,9 @@ def _pretraining(runs: Sequence[Found]) -> Iterable[tuple[str, str, str]]:
 
 def _openings(runs: Sequence[Found]) -> Iterable[tuple[str, str, str]]:
     drawn = max((run.get("result.openings", 0) for run in runs), default=0)
-    if drawn:
+    if any(run.get("evaluation.selected", run.get("result.selected")) == "test" for run in runs):
+        yield "warn", "chosen on the test", CHOSEN
+    elif drawn:
         yield "told", f"test opened after each of {drawn} epochs", "for a curve; nothing was chosen by it"
     opened = [max(0, run.get("evaluation.openings", 0) - run.get("result.openings", 0)) for run in runs]
     most = max(opened, default=0)

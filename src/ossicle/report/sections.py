@@ -171,6 +171,8 @@ def told(found: Found, runs: Sequence[Found]) -> list[Markup | None]:
         "learned in": duration(seconds),
         "waited for data": percent(waited / seconds) if seconds and waited is not None else None,
         "heard": f"{first.get('result.clips')} clips in {first.get('result.steps')} steps" if seconds else None,
+        "looked at validation": f"{peeks} times" if (peeks := first.get("result.peeks")) else None,
+        "kept": f"epoch {kept}, the best" if (kept := first.get("result.kept")) else None,
         "recordings": duration(3600 * hours) if hours else None,
         "files": quantity(first.get("result.bytes"), "B"),
         "seed": first.get("recipe.seed"),

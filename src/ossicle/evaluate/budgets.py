@@ -1,0 +1,57 @@
+"""What runs spent on learning, and whether two sides of a comparison spent alike: else neither is called better.
+
+Steps of the optimizer and clips heard are counts, and may differ by what a bad file or an uneven batch costs. Seconds
+depend on what else a machine did, so time is uneven only where the processor's own seconds say so too. Looks at the
+validation part count where they chose the weights. What a start had spent is told beside a result, and is not in here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+from ossicle.durable import read_json
+
+COUNTS = {"steps": "steps", "clips": "clips heard", "chosen": "looks that chose the weights"}
+CLOSE = 0.02
+"""The share by which counts may differ."""
+CLOSE_IN_TIME = 0.15
+"""The share by which seconds may differ."""
+
+
+def budget(places: Iterable[Path]) -> dict[str, float]:
+    """What runs spent, as means over them: each of `COUNTS`, seconds and cpu_seconds, as far as all of them tell.
+
+    A place is a run's folder, or a file in one.
+    """
+    folders = {place if place.is_dir() else place.parent for place in places}
+    results = [_told(folder / "result.json") for folder in sorted(folders)]
+    names = (*COUNTS, "seconds", "cpu_seconds")
+    return {
+        name: fmean(result[name] for result in results)
+        for name in names
+        if results and all(result.get(name) is not None for result in results)
+    }
+
+
+def _told(place: Path) -> dict[str, Any]:
+    result = read_json(place) if place.exists() else {}
+    chose = {"none": 0, "valid": result.get("peeks"), "test": result.get("openings")}
+    return result | {"chosen": chose.get(result.get("selected", ""))}
+
+
+def uneven(one: Mapping[str, float], other: Mapping[str, float]) -> str:
+    """In what two budgets differ, `380 against 400 steps, 12 against 20 s`; "" where they are alike, or do not tell."""
+    both = [name for name in one if name in other]
+    counts = [name for name in COUNTS if name in both and _apart(one[name], other[name], CLOSE)]
+    time = [_apart(one[name], other[name], CLOSE_IN_TIME) for name in ("seconds", "cpu_seconds") if name in both]
+    said = [f"{one[name]:.0f} against {other[name]:.0f} {COUNTS[name]}" for name in counts]
+    if "seconds" in both and all(time):
+        said.append(f"{one['seconds']:.3g} against {other['seconds']:.3g} s")
+    return ", ".join(said)
+
+
+def _apart(one: float, other: float, share: float) -> bool:
+    return abs(one - other) > share * max(one, other)

@@ -1,0 +1,88 @@
+"""What runs spent on learning, and that no side is called better where they spent unlike."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from ossicle import evaluate, material, words
+from ossicle.data.manifest import Clip, Manifest
+from ossicle.evaluate import answers
+from ossicle.evaluate.budgets import budget, uneven
+from ossicle.report import arms
+
+SPENT = {"steps": 100, "clips": 800, "peeks": 3, "selected": "none", "seconds": 20.0, "cpu_seconds": 40.0}
+
+
+def run(folder, right, **spent):
+    """A run of twenty clips, each of its own recording, of which the first so many were told rightly."""
+    clips = [Clip(Path("x"), str(i), ("low",), fold=1, group=str(i)) for i in range(20)]
+    part = Manifest.of("made", clips, classes=("high", "low"))
+    folder.mkdir()
+    answers.write(folder / answers.FILE, part, np.eye(2)[(np.arange(20) < right).astype(int)], np.ones(20, bool))
+    (folder / "result.json").write_text(json.dumps(SPENT | spent))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("spent", "said"),
+    [
+        ({}, ""),
+        ({"steps": 101, "clips": 810}, ""),
+        ({"steps": 60}, "60 against 100 steps"),
+        ({"clips": 400}, "400 against 800 clips heard"),
+        ({"seconds": 60.0}, ""),
+        ({"cpu_seconds": 120.0}, ""),
+        ({"seconds": 12.0, "cpu_seconds": 24.0}, "12 against 20 s"),
+        ({"steps": 200, "clips": 1600, "seconds": 41.2, "cpu_seconds": 80.0},
+         "200 against 100 steps, 1600 against 800 clips heard, 41.2 against 20 s"),
+        ({"selected": "valid"}, "3 against 0 looks that chose the weights"),
+        ({"selected": "test", "openings": 7}, "7 against 0 looks that chose the weights"),
+        ({"peeks": 9}, ""),
+    ],
+)  # fmt: skip
+def test_what_two_runs_spent_is_compared(tmp_path, spent, said):
+    """A busy machine stretches seconds, not the processor's; looks count where they chose."""
+    sides = [budget([run(tmp_path / "one", 9, **spent)]), budget([run(tmp_path / "other", 9) / answers.FILE])]
+    assert uneven(*sides) == said
+
+
+def test_a_budget_is_the_mean_over_runs_and_silent_where_one_is(tmp_path):
+    places = [run(tmp_path / "one", 9), run(tmp_path / "two", 9, steps=200)]
+    assert budget(places)["steps"] == 150
+    (tmp_path / "two" / "result.json").write_text(json.dumps({"seconds": 40.0}))
+    assert budget(places) == {"seconds": 30.0}
+    (tmp_path / "two" / "result.json").unlink()
+    assert budget(places) == budget([]) == {}
+    assert uneven({}, budget(places[:1])) == ""
+
+
+def test_no_side_is_called_better_at_unequal_budgets(tmp_path):
+    """The numbers are those of equal budgets, the verdict is not."""
+    worse, better, longer = (
+        run(tmp_path / name, right, **spent)
+        for name, right, spent in (("worse", 4, {}), ("better", 16, {}), ("longer", 16, {"steps": 300}))
+    )
+    fair, unfair = (evaluate.compare([side], [worse])["recordings"] for side in (better, longer))
+    assert fair["sentence"].startswith("more: +60.0 points")
+    assert unfair["sentence"].startswith("at unequal budgets (300 against 100 steps): +60.0 points (95 % interval")
+    assert {name: unfair[name] for name in ("mean", "low", "high", "over", "p")} == {
+        name: fair[name] for name in ("mean", "low", "high", "over", "p")
+    }
+    assert "uneven" not in fair
+    assert arms._sentence(unfair).endswith("; at unequal budgets: 300 against 100 steps")
+    assert "at unequal budgets: 300 against 100 steps" in arms._interval({"recordings": unfair}, "recordings")
+    assert "unequal" not in arms._interval({"recordings": fair}, "recordings")
+
+
+def test_rows_tell_steps_clips_and_looks():
+    row = material.mean_cost([SPENT, SPENT | {"steps": 200}])
+    assert (row["steps"], row["clips"], row["peeks"], row["seconds"]) == (150, 800, 3, 20)
+    assert words.counted(row) == "150 steps, 800 clips heard, 3 looks at validation"
+    score = {"variant": "one", "measure": "accuracy", "accuracy": [0.5], "mean": 0.5, "sd": None}
+    stamps = {"pretraining": ["none"], "selected": ["test"]}
+    said = words.tabled({"rows": [score | stamps | row]}).splitlines()
+    assert said[1:] == [f"  {words.CHOSEN}", f"  {words.counted(row)}", "  20 s"]
+    assert words.counted({"seconds": 3.0}) == ""
+    assert "150 steps, 800 clips heard" in arms._cost(row)
