@@ -145,6 +145,27 @@ def test_every_tensor_arrives(name: str, tmp_path: Path) -> None:
     assert origin == {"file": "weights.pth", "bytes": len(content), "sha256": sha256, "layout": name}
 
 
+def test_the_first_map_alone_where_asked(tmp_path: Path, capsys) -> None:
+    tensors = made_up(KNOWN["ResNet-34"])
+    tensors["conv1.weight"] = torch.randn(64, 3, 7, 7)
+    file = written(tmp_path / "resnet34.pth", tensors)
+    assert cli.main(["convert", str(file), "-o", str(tmp_path / "red"), "--first-map"]) == 0
+    assert "note: of conv1.weight only the first map's part is kept, for images of one" in capsys.readouterr().out
+    red = load(tmp_path / "red")
+    assert isinstance(red, Backbone)
+    assert torch.equal(red.encoder.get_parameter("conv1.weight"), tensors["conv1.weight"][:, :1])
+    assert json.loads((tmp_path / "red" / "config.json").read_text())["origin"]["maps"] == "first"
+    model, notes = told(tmp_path / "red", LOGMEL, red.specs["encoder"])
+    assert notes == [], "it fits images of one map as it is"
+    assert torch.equal(model.encoder.get_parameter("conv1.weight"), tensors["conv1.weight"][:, :1])
+    assert float(model.mean) == 0
+    one_map = made_up(KNOWN["ResNet-18"])
+    one_map["conv1.weight"] = one_map["conv1.weight"][:, :1]
+    with pytest.raises(ConvertError, match="is ResNet-18 of uclser20, for images of one map"):
+        convert(written(tmp_path / "one.pth", one_map), tmp_path / "other", first_map=True)
+    assert not (tmp_path / "other").exists()
+
+
 @pytest.mark.parametrize("name", KNOWN)
 def test_every_layout_is_told_from_the_others(name: str) -> None:
     tensors = made_up(KNOWN[name])

@@ -36,6 +36,7 @@ from ossicle import checkpoint
 from ossicle.durable import write_json
 from ossicle.layouts import LAYOUTS, Layout
 from ossicle.model import Backbone
+from ossicle.recipe import Spec
 
 NAMES = ("model.safetensors", "pytorch_model.bin")  # what folders and repositories call their weights
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin")
@@ -62,14 +63,16 @@ class Converted:
         return "\n".join([told, *(f"note: {note}" for note in self.notes)])
 
 
-def convert(source: str | Path, out: str | Path) -> Converted:
+def convert(source: str | Path, out: str | Path, *, first_map: bool = False) -> Converted:
     """Writes the weights in a file, a folder or `owner/name` of the hub as the folder of a Backbone.
 
-    Its front end is the layout's (ESResNet's bands for ImageNet's), its normalization still open: no file holds it, and
-    the first stage of a training from it fits that on the training clips. `heard.json` beside it says that it heard no
-    sound; where it did, there is none, and runs from it are stamped "unknown". The config's `origin` tells file, bytes,
-    SHA-256 and layout. ConvertError where the file is no weights, damaged, or of no layout known here; CheckpointError
-    where the folder cannot be written.
+    Its front end is the layout's (ESResNet's bands for ImageNet's), its normalization still open: no file holds it,
+    and the first stage of a training from it fits that on the training clips. `heard.json` beside it says that it
+    heard no sound; where it did, there is none, and runs from it are stamped "unknown". The config's `origin` tells
+    file, bytes, SHA-256 and layout. `first_map` keeps of the first convolution what it makes of the first map
+    (ImageNet's red), as fastai_audio does, behind a log-mel; without it a training on images of one map sums all.
+    ConvertError where the file is no weights, damaged, or of no layout known here; CheckpointError where the folder
+    cannot be written.
     """
     path = find(source)
     origin = _identify(path)
@@ -77,15 +80,24 @@ def convert(source: str | Path, out: str | Path) -> Converted:
     layout = recognize(tensors, path)
     state = fitted(tensors, layout, path)
     unit = layout.of_unit_images(state)
-    model = Backbone(layout.frontend, layout.encoder)
-    model.encoder.load_state_dict(state | unit)
+    kept = _first_map(state, layout, path) if first_map else {}
+    model = Backbone(Spec("logmel") if kept else layout.frontend, layout.encoder)
+    model.encoder.load_state_dict(state | unit | kept)
     left = sorted({name.partition(".")[0] for name in tensors if name.startswith(layout.beside)})
     notes += [f"{name} is left out: it knows classes of its own" for name in left]
     notes += [_spread(layout)] if unit else []
-    origin |= {"layout": layout.name}
+    notes += [f"of {name} only the first map's part is kept, for images of one" for name in kept]
+    origin |= {"layout": layout.name} | ({"maps": "first"} if kept else {})
     model.save(out, origin=origin)
     _tell_heard(Path(out) / "heard.json", layout)
     return Converted(origin, sum(each.numel() for each in model.encoder.parameters()), tuple(notes))
+
+
+def _first_map(state: Mapping[str, Tensor], layout: Layout, path: Path) -> dict[str, Tensor]:
+    stem = next(iter(layout.shapes))
+    if state[stem].shape[1] == 1:
+        raise ConvertError(f"{path} is {layout.name}, for images of one map: there is no first one to choose")
+    return {stem: state[stem][:, :1]}
 
 
 def _spread(layout: Layout) -> str:

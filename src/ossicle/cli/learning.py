@@ -40,11 +40,19 @@ def data(
 
 
 @app.command
-def convert(source: str, /, *, out: Annotated[Path, option("The folder to write.", "--out", "-o")]) -> int:
+def convert(
+    source: str,
+    /,
+    *,
+    out: Annotated[Path, option("The folder to write.", "--out", "-o")],
+    first_map: Annotated[
+        bool, option("Keep the first of three maps (red) alone; else all are summed for one.")
+    ] = False,
+) -> int:
     """Published weights, FILE or owner/name of the hub -> a model's folder to begin from."""
     from ossicle.convert import convert as take
 
-    print(take(source, out))
+    print(take(source, out, first_map=first_map))
     close(out, next=f"ossicle train LABELLED --from {shown(out)} -o runs/rec")
     return 0
 
