@@ -3,13 +3,14 @@
 import csv
 import json
 import statistics
+import tomllib
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from ossicle import evaluate, recipe, train
+from ossicle import assemble, evaluate, recipe, train
 from ossicle.data.cache import Cache
 from ossicle.datasets import esc, urbansound8k
 from ossicle.frontends import FRONTENDS
@@ -125,3 +126,14 @@ def test_all_stages_are_followed_on_a_made_up_release(tmp_path, name, way):
     assert all("valid_accuracy" in row for row in log)
     scored = evaluate.final(tmp_path / "run", cache=cache)
     assert (scored["clips"], scored["openings"]) == (4, 1)
+
+
+def test_the_pages_own_recipe_can_be_followed():
+    page = (RECIPES.parent / "docs" / "progressive.md").read_text().split("\n\n")
+    (block,) = (block for block in page if block.startswith("    ") and "stages = [" in block)
+    tree = tomllib.loads(block) | {"data": "esc50", "encoder": "resnet", "objective": "supervised"}
+    told = []
+    assemble.rehearse(
+        recipe.from_dict(tree).override({"encoder": {"name": "resnet", "width": 4}}), lambda _, row: told.append(row)
+    )
+    assert [row["image"][-2:] for row in told] == SIZES["mel"]
