@@ -6,7 +6,9 @@ import pytest
 import torch
 from torch import nn
 
-from ossicle import machine
+from ossicle import assemble, machine
+from ossicle.encoders import ENCODERS
+from ossicle.recipe import from_dict
 
 
 class Network(nn.Module):
@@ -28,3 +30,23 @@ class Network(nn.Module):
 @pytest.mark.parametrize(("drift", "chosen"), [(0.0, "bf16"), (0.5, "fp32"), (float("nan"), "fp32")])
 def test_bf16_must_be_faster_and_give_the_same_finite_gradient(drift, chosen):
     assert machine.fastest_precision(Network(drift), torch.ones(2, 1, 4, 4)) == chosen
+
+
+@pytest.mark.parametrize(("frames", "narrow"), [(65, False), (33, False), (32, True), (19, True)])
+def test_bf16_keeps_away_from_images_that_shrink_to_two_columns_before_a_stride(frames, narrow):
+    """A ResNet halves its image four times before its last stride."""
+    encoder = ENCODERS["resnet"](depth=18, width=8, maps=1, bins=64)
+    image = torch.zeros(2, 1, 64, frames)
+    assert machine.too_narrow(encoder, image) is narrow
+    if narrow:
+        assert machine.fastest_precision(encoder, image, gain=0.0) == "fp32"
+    assert not any(layer._forward_pre_hooks for layer in encoder.modules())
+
+
+def test_precision_is_chosen_for_what_is_learned_from():
+    """Not for the window: the views of a recipe may be narrower."""
+    tree = {"data": "folder", "frontend": "logmel", "encoder": "resnet", "objective": "npid", "stages": [{"epochs": 1}]}
+    recipe = from_dict(tree | {"views": [{"name": "crop", "seconds": 0.5}]})
+    model = assemble.backbone(recipe)
+    wave, view = assemble.quiet_view(recipe, model, 3)
+    assert wave.shape[-1] == model.window and view.shape == model.frontend(wave[..., : model.sample_rate // 2]).shape

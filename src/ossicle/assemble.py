@@ -49,13 +49,20 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
             if stage.frontend is not None:
                 model.hear(stage.frontend)
             stage.schedule.build(SCHEDULES, step=0, steps=1, epochs=stage.epochs)
-            wave = torch.zeros(2, model.channels, stretch(recipe, model))
-            made = views(recipe, model)
-            view = made(wave, Draw(recipe.seed, 0, np.arange(2)), wave[:, None].expand(-1, made.others, -1, -1))
+            wave, view = quiet_view(recipe, model, 2)
             image = model.frontend(wave[..., : model.window])
             _refuse_uncut(recipe, image.shape[-1], view.shape[-1])
             shown = {"wave": wave, "image": image, "view": view, "feature": model.encode(view)}
             tell("shape", {"stage": number} | {name: tuple(tensor.shape) for name, tensor in shown.items()})
+
+
+def quiet_view(recipe: Recipe, model: Backbone, clips: int) -> tuple[Tensor, Tensor]:
+    """Silence (B, C, T) as long as what views are given, and their image of it (B, C, M, F, n): all that training's
+    images have but the sound.
+    """
+    wave = model.mean.new_zeros(clips, model.channels, stretch(recipe, model))
+    made, draws = views(recipe, model), Draw(recipe.seed, 0, np.arange(clips), device=wave.device)
+    return wave, made(wave, draws, wave[:, None].expand(-1, made.others, -1, -1))
 
 
 def _refuse_uncut(recipe: Recipe, heard: int, learned: int) -> None:

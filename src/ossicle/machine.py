@@ -47,14 +47,33 @@ def describe() -> dict[str, Any]:
 
 
 def fastest_precision(encoder: nn.Module, image: Tensor, *, gain: float = 1.2) -> str:
-    """The faster of bf16 autocast and float32 for a training step of the encoder; bf16 has to gain a factor `gain`, and
-    to give the same finite gradient each time (on images one or two frames wide, oneDNN's does not).
+    """The faster of bf16 autocast and float32 for a training step of the encoder; bf16 has to gain a factor `gain`, to
+    give the same finite gradient each time, and to keep away from images that are `too_narrow` for it.
     """
+    if too_narrow(encoder, image):
+        return "fp32"
     image = image.contiguous(memory_format=torch.channels_last)
     taken = {name: [_step(encoder, image, autocast=name == "bf16") for _ in range(3)] for name in ("bf16", "fp32")}
     seconds = {name: min(second for second, _ in trials[1:]) for name, trials in taken.items()}
     sound = alike([gradient for _, gradient in taken["bf16"]])
     return "bf16" if sound and seconds["fp32"] >= gain * seconds["bf16"] else "fp32"
+
+
+@torch.no_grad()
+def too_narrow(encoder: nn.Module, image: Tensor) -> bool:
+    """Whether a convolution with a stride is given less than three rows or columns: in bf16, on processors with AMX,
+    oneDNN's then reads memory that nobody wrote (seen with torch 2.13), and a loss is NaN by chance.
+    """
+    seen: list[bool] = []
+
+    def look(layer: nn.Conv2d, given: tuple[Tensor]) -> None:
+        seen.append(max(layer.stride) > 1 and min(given[0].shape[-2:]) < 3)
+
+    watched = [layer.register_forward_pre_hook(look) for layer in encoder.modules() if isinstance(layer, nn.Conv2d)]
+    encoder(image)
+    for each in watched:
+        each.remove()
+    return any(seen)
 
 
 def alike(values: Sequence[float]) -> bool:
