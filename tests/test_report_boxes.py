@@ -86,3 +86,16 @@ def test_the_page_and_the_files_show_the_boxes(tmp_path):
         assert made[0] == made[1]
         assert made[0].startswith(begins)
         assert b"#fd00" not in made[0]
+
+
+def test_where_the_test_chose_the_weights_the_figure_says_so(tmp_path):
+    folder = table(tmp_path / "birds", {"base": TEN})
+    for fold, score in enumerate(TEN, 1):
+        place = folder / "base" / f"fold{fold}"
+        place.mkdir(parents=True)
+        (place / "recipe.json").write_text(json.dumps({"split": {"fold": fold}}))
+        (place / "evaluation.json").write_text(json.dumps({"accuracy": score}))
+        (place / "result.json").write_text(json.dumps({"selected": "test" if fold == 1 else "valid"}))
+    (panel,) = boxes.panels(found.look(folder))
+    assert panel.what == "accuracy, weights chosen on the test folds"
+    assert panel.rows == (("base", tuple(TEN)),)

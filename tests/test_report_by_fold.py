@@ -34,6 +34,20 @@ def table(folder, variants, expect=None, steps=None):
     return folder
 
 
+def test_unequal_budgets_and_what_chose_the_weights_are_told(tmp_path):
+    folder = table(tmp_path / "t", {"baseline": BASE, "mel": MEL})
+    rows = json.loads((folder / "table.json").read_text())
+    for found in rows["rows"][1]["against_first"].values():
+        found["uneven"] = "170 against 190 steps"
+    (folder / "table.json").write_text(json.dumps(rows))
+    for name, selected in (("baseline", "valid"), ("mel", "test")):
+        place = folder / name / "fold3" / "result.json"
+        place.write_text(json.dumps(json.loads(place.read_text()) | {"selected": selected}))
+    made = rows_of(tabulate([folder], tmp_path / "t.md"))
+    assert made["at unequal budgets"][1].strip() == "170 against 190 steps"
+    assert made["weights chosen on"] == ["the validation part", "the test fold"]
+
+
 def rows_of(path):
     lines = [line.strip("| ").split(" | ") for line in path.read_text().splitlines() if line.startswith("|")]
     return {line[0]: line[1:] for line in lines}

@@ -51,7 +51,7 @@ def of_arms(every: Sequence[Arm], data: str) -> list[Panel]:
     """Those of one table: none where no variant has folds enough for a box."""
     sides = ([arm for arm in every if arm.accuracy], [arm.linear for arm in every if arm.linear])
     made = [
-        Panel(data, side[0].measure, tuple((arm.title, tuple(arm.accuracy.values())) for arm in side))
+        Panel(data, side[0].measure + _chosen(side), tuple((arm.title, tuple(arm.accuracy.values())) for arm in side))
         for side in sides
         if side
     ]
@@ -115,6 +115,11 @@ def caption() -> str:
 
 def _data(found: Found) -> str:
     return str(next(iter(found.runs), found).get("data.name", found.folder.name))
+
+
+def _chosen(side: Sequence[Arm]) -> str:
+    by_test = any(run.get("result.selected") == "test" for arm in side for run in arm.runs)
+    return ", weights chosen on the test folds" if by_test else ""
 
 
 def _told(name: str, scores: Sequence[float]) -> str:

@@ -1,7 +1,7 @@
 """Tables over folds -> the same as text for papers and spreadsheets: a row a fold, a column a variant, percent.
 
 Below the folds stand mean ± sd (ddof 1), the published number where a recipe expects one, both intervals of the
-difference to the first variant, and what each variant cost.
+difference to the first variant and in what their budgets differ, what chose the weights, and what each variant cost.
 """
 
 from __future__ import annotations
@@ -64,6 +64,8 @@ def _rows(side: Sequence[Arm]) -> Iterator[Row]:
     for over in ("recordings", "folds"):
         differences = [(arm.against or {}).get(over) for arm in side]
         yield from _told(f"against {plain(side[0].title)}, over {over}", differences, _interval)
+    yield from _told("at unequal budgets", [(arm.against or {}).get("recordings") for arm in side], _uneven)
+    yield from _told("weights chosen on", side, _chosen)
     for key, name in COSTS.items():
         yield from _told(name, [_mean(arm, key) for arm in side], lambda value: "" if value is None else f"{value:.0f}")
 
@@ -97,6 +99,16 @@ def _interval(found: Mapping[str, float] | None) -> str:
         return ""
     mean, low, high = (f"{100 * found[key]:+.2f}" for key in ("mean", "low", "high"))
     return f"{mean} ({low} to {high})"
+
+
+def _uneven(found: Mapping[str, Any] | None) -> str:
+    return str((found or {}).get("uneven", ""))
+
+
+def _chosen(arm: Arm) -> str:
+    names = {"test": "the test fold", "valid": "the validation part"}
+    selected = {run.get("result.selected") for run in arm.runs}
+    return next((said for name, said in names.items() if name in selected), "")
 
 
 def _markdown(made: Sequence[Block]) -> str:
