@@ -35,7 +35,7 @@ def test_bf16_must_be_faster_and_give_the_same_finite_gradient(drift, chosen):
 @pytest.mark.parametrize(("frames", "narrow"), [(65, False), (33, False), (32, True), (19, True)])
 def test_bf16_keeps_away_from_images_that_shrink_to_two_columns_before_a_stride(frames, narrow):
     """A ResNet halves its image four times before its last stride."""
-    encoder = ENCODERS["resnet"](depth=18, width=8, maps=1, bins=64)
+    encoder = ENCODERS["resnet"](depth=18, width=8, maps=1)
     image = torch.zeros(2, 1, 64, frames)
     assert machine.too_narrow(encoder, image) is narrow
     if narrow:
@@ -49,4 +49,5 @@ def test_precision_is_chosen_for_what_is_learned_from():
     recipe = from_dict(tree | {"views": [{"name": "crop", "seconds": 0.5}]})
     model = assemble.backbone(recipe)
     wave, view = assemble.quiet_view(recipe, model, 3)
-    assert wave.shape[-1] == model.window and view.shape == model.frontend(wave[..., : model.sample_rate // 2]).shape
+    assert wave.shape[-1] == model.window
+    assert view.shape == model.frontend(wave[..., : model.sample_rate // 2]).shape
