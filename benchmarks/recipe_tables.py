@@ -123,11 +123,11 @@ def files(row: Mapping[str, Any], cells: Sequence[Cell]) -> dict[str, list[Path]
 
 
 def held(part: Part, answered: Mapping[str, dict[str, list[Path]]]) -> list[str]:
-    """What the part's pairs of rows differ by."""
+    """What the part's pairs of rows differ by, where both are whole."""
     lines = []
     for one, other in part.pairs:
         here, there = answered.get(one, {}), answered.get(other, {})
-        for way in (way for way in here if way in there):
+        for way in (way for way in here if len(here[way]) == len(there.get(way, ()))):
             sentence = compare(here[way], there[way])["recordings"]["sentence"]
             lines.append(f"- {one} against {other}{f', {way}' * bool(way)}: {sentence}")
     return [*lines, ""] if lines else []

@@ -43,13 +43,14 @@ def _told(place: Path) -> dict[str, Any]:
 
 
 def uneven(one: Mapping[str, float], other: Mapping[str, float]) -> str:
-    """In what two budgets differ, `380 against 400 steps, 12 against 20 s`; "" where they are alike, or do not tell."""
+    """In what two budgets differ, `380 against 400 steps, 24 against 40 processor seconds`; "" where they are alike, or do not tell."""
     both = [name for name in one if name in other]
     counts = [name for name in COUNTS if name in both and _apart(one[name], other[name], CLOSE)]
     time = [_apart(one[name], other[name], CLOSE_IN_TIME) for name in ("seconds", "cpu_seconds") if name in both]
     said = [f"{one[name]:.0f} against {other[name]:.0f} {COUNTS[name]}" for name in counts]
     if "seconds" in both and all(time):
-        said.append(f"{one['seconds']:.3g} against {other['seconds']:.3g} s")
+        spent, unit = ("cpu_seconds", "processor seconds") if "cpu_seconds" in both else ("seconds", "s")
+        said.append(f"{one[spent]:.3g} against {other[spent]:.3g} {unit}")
     return ", ".join(said)
 
 
