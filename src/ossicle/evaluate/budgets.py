@@ -43,7 +43,9 @@ def _told(place: Path) -> dict[str, Any]:
 
 
 def uneven(one: Mapping[str, float], other: Mapping[str, float]) -> str:
-    """In what two budgets differ, `380 against 400 steps, 24 against 40 processor seconds`; "" where they are alike, or do not tell."""
+    """In what two budgets differ, `380 against 400 steps, 24 against 40 processor seconds`; "" where they are alike, or
+    do not tell.
+    """
     both = [name for name in one if name in other]
     counts = [name for name in COUNTS if name in both and _apart(one[name], other[name], CLOSE)]
     time = [_apart(one[name], other[name], CLOSE_IN_TIME) for name in ("seconds", "cpu_seconds") if name in both]
