@@ -9,12 +9,16 @@ over folds with seeds averaged; intervals are 95 %.
 from __future__ import annotations
 
 import recipe_tables
-from recipe_tables import Part
+from recipe_tables import Made, Part
 
+from ossicle.evaluate import answers, compare
+
+SIDES = (("contrastive", "resnet-18"), ("npid", ""))
 BUDGETS = (1, 2, 5, 10, 32)
 
 PARTS = (
     Part("contrastive", "Three encoders, on their test folds", "esc10-contrastive", evaluate=True),
+    Part("npid", "Instance discrimination, for about as many seconds", "esc10-npid", evaluate=True),
     Part(
         "budgets",
         "Few labels, and all",
@@ -30,5 +34,16 @@ PARTS = (
 )
 
 
+def side_by_side(made: Made) -> list[str]:
+    """Contrastive learning against instance discrimination, the same encoder and about the same seconds."""
+    if not all(name in made for name in SIDES):
+        return []
+    lines = []
+    for way, said in recipe_tables.WAYS.items():
+        one, other = ([cell.folder / answers.TEST[way] for cell in made[name]] for name in SIDES)
+        lines.append(f"- {said}: {compare(one, other)['recordings']['sentence']}")
+    return ["## Contrastive learning against instance discrimination, ResNet-18", "", *lines, ""]
+
+
 if __name__ == "__main__":
-    recipe_tables.write_tables("contrastive", __doc__, PARTS)
+    recipe_tables.write_tables("contrastive", __doc__, PARTS, side_by_side)

@@ -104,7 +104,7 @@ def report(
     grid: Annotated[Path | None, option("A file for score by the number in a grid alone, .svg or .png.")] = None,
     boxes: Annotated[Path | None, option("A file for box plots over folds alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
-    resolutions: Annotated[Path | None, option("A file for one clip as each stage sees it, .svg or .png.")] = None,
+    resolutions: Annotated[Path | None, option("A file for one clip as stages see it; RECIPE.toml will do.")] = None,
     table: Annotated[Path | None, option("A file for scores fold by fold alone, .md or .csv.")] = None,
 ) -> int:
     """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network."""
