@@ -24,7 +24,7 @@ FRONTENDS = {
     "clipmel": Spec("clipmel", SOUND | {"n_fft": 512, "hop": 128, "mels": 32, "frames": 40}),
 }
 FRONTENDS |= {
-    f"{name}-{how}": Spec("resized", {"of": {"name": name, **FRONTENDS[name].args}, "size": [24, 20], "how": how})
+    f"{name}-{how}": Spec("resized", {"of": {"name": name, **FRONTENDS[name].args}, "size": [32, 29], "how": how})
     for name, how in [("clipmel", "bilinear"), ("logmel", "bicubic"), ("bands", "nearest"), ("logmel", "area")]
 }
 ENCODERS = {
