@@ -1,5 +1,8 @@
 """What a machine is asked before a run: which precision is fast, and sound, on it."""
 
+import platform
+import subprocess
+import sys
 import time
 
 import pytest
@@ -51,3 +54,27 @@ def test_precision_is_chosen_for_what_is_learned_from():
     wave, view = assemble.quiet_view(recipe, model, 3)
     assert wave.shape[-1] == model.window
     assert view.shape == model.frontend(wave[..., : model.sample_rate // 2]).shape
+
+
+FAULTS = """
+import resource, sys, torch
+from ossicle import machine
+if sys.argv[1] == "keep":
+    assert machine.keep_memory()
+faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(3):
+    torch.ones(4_000_000)
+before = faults()
+for _ in range(10):
+    torch.ones(4_000_000)
+print(faults() - before)
+"""
+
+
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="this C library has no such setting")
+def test_kept_memory_is_not_asked_for_again():
+    asked = {
+        how: int(subprocess.run([sys.executable, "-c", FAULTS, how], capture_output=True, check=True).stdout)
+        for how in ("keep", "give back")
+    }
+    assert asked["keep"] < 100 < 1000 < asked["give back"]

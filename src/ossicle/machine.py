@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import math
 import platform
 import time
@@ -16,12 +17,14 @@ from torch import Tensor, nn
 import ossicle
 from ossicle.run import Run, is_run
 
+_TRIM_THRESHOLD, _MMAP_MAX = -1, -4  # of <malloc.h>
+
 
 def settle(folder: str | Path, precision: str, encoder: nn.Module, image: Tensor) -> dict[str, Any]:
     """The environment for a run: a folder that has a run keeps its threads and precision, a new one takes what is best
     here.
 
-    `image` (B, M, F, N) is an example for measuring what "auto" should be. Sets torch's number of threads.
+    `image` (B, M, F, N) is an example for measuring what "auto" should be. Sets torch's number of threads, and keeps memory.
     """
     if is_run(folder):
         kept = Run.open(folder).environment
@@ -30,7 +33,21 @@ def settle(folder: str | Path, precision: str, encoder: nn.Module, image: Tensor
         threads = torch.get_num_threads()
         chosen = fastest_precision(encoder, image) if precision == "auto" else precision
     torch.set_num_threads(threads)
+    keep_memory()
     return describe() | {"threads": threads, "precision": chosen}
+
+
+def keep_memory() -> bool:
+    """Lets this process keep memory that it frees for its next step, instead of giving it back and asking again: under
+    glibc the pages of each large tensor are otherwise made anew, a fifth of a step's time. False where the C library
+    has no such setting.
+    """
+    try:
+        change = ctypes.CDLL(None).mallopt
+    except (AttributeError, OSError, TypeError):
+        return False
+    never_mapped = change(_MMAP_MAX, 0)
+    return bool(never_mapped and change(_TRIM_THRESHOLD, 2**31 - 1))
 
 
 def device() -> torch.device:
