@@ -63,10 +63,10 @@ if sys.argv[1] == "keep":
     assert machine.keep_memory()
 faults = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(3):
-    torch.ones(4_000_000)
+    torch.ones(10_000_000)
 before = faults()
 for _ in range(10):
-    torch.ones(4_000_000)
+    torch.ones(10_000_000)
 print(faults() - before)
 """
 

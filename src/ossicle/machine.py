@@ -24,7 +24,8 @@ def settle(folder: str | Path, precision: str, encoder: nn.Module, image: Tensor
     """The environment for a run: a folder that has a run keeps its threads and precision, a new one takes what is best
     here.
 
-    `image` (B, M, F, N) is an example for measuring what "auto" should be. Sets torch's number of threads, and keeps memory.
+    `image` (B, M, F, N) is an example for measuring what "auto" should be. Sets torch's number of
+    threads, and keeps memory.
     """
     if is_run(folder):
         kept = Run.open(folder).environment

@@ -115,9 +115,10 @@ class ClipMel(nn.Module):
         before, after = self.framing.padding
         place = torch.arange(before + wave.shape[-1] + after, device=wave.device) - before
         turn = (length - 1)[:, None]
-        taken = (start[:, None] + turn) - (
+        mirrored = (place % (2 * turn).clamp(min=1) - turn).abs()  # `minimum` is slow on integers
             place % (2 * turn).clamp(min=1) - turn
         ).abs()  # `minimum` is slow on integers
+        taken = start[:, None] + turn - mirrored
         return wave.gather(-1, taken[:, None].expand(-1, wave.shape[1], -1))
 
     def exportable(self) -> Exportable:
