@@ -116,8 +116,6 @@ class ClipMel(nn.Module):
         place = torch.arange(before + wave.shape[-1] + after, device=wave.device) - before
         turn = (length - 1)[:, None]
         mirrored = (place % (2 * turn).clamp(min=1) - turn).abs()  # `minimum` is slow on integers
-            place % (2 * turn).clamp(min=1) - turn
-        ).abs()  # `minimum` is slow on integers
         taken = start[:, None] + turn - mirrored
         return wave.gather(-1, taken[:, None].expand(-1, wave.shape[1], -1))
 
