@@ -117,6 +117,29 @@ def test_warm_exponential_moves_once_an_epoch_and_its_parts_may_be_left_out():
     assert warm(3, flat=0, rise=0, decay=1.0) == [1.0] * 3
 
 
+def test_noam_is_the_transformers_formula_over_its_peak():
+    """k d^-0.5 min(n^-0.5, n w^-1.5) at the published k = 0.5, d = 2048 and w = 8,000; the peak is known too."""
+    peak = 0.5 * (2048 * 8000) ** -0.5
+    assert peak == pytest.approx(1.235e-4, rel=1e-3)
+    for step in (0, 1, 99, 7998, 7999, 8000, 12_000, 28_699):
+        n = step + 1
+        wanted = 0.5 * 2048**-0.5 * min(n**-0.5, n * 8000**-1.5)
+        assert peak * SCHEDULES["noam"](step, 28_700, warm=8000).rate == pytest.approx(wanted, rel=1e-12)
+
+
+def test_noams_share_is_of_all_steps():
+    share, counted = ([SCHEDULES["noam"](step, 400, warm=warm) for step in range(400)] for warm in (0.25, 100))
+    assert share == counted
+    assert max(range(400), key=lambda step: share[step].rate) == 99
+    assert share[399].rate == pytest.approx(0.5)
+
+
+@pytest.mark.parametrize("wrong", [0, -0.1, 101, 8000])
+def test_a_warm_up_that_never_ends_is_refused(wrong):
+    with pytest.raises(RecipeError, match=r"stage of 100 steps: wanted a share below 1.*or at most as many"):
+        Spec("noam", {"warm": wrong}).build(SCHEDULES, step=0, steps=100)
+
+
 class TestOptimizers:
     """A quadratic has its steps in closed form: Adam's first is the rate itself, against the gradient's sign."""
 

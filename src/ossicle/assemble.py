@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from ossicle.encoders import ENCODERS
 from ossicle.material import Tell, quiet
 from ossicle.model import Backbone, Classifier, load
 from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint
-from ossicle.recipe import Recipe, RecipeError, Spec, to_dict
+from ossicle.recipe import Recipe, RecipeError, Spec, Stage, to_dict
 from ossicle.schedules import SCHEDULES
 from ossicle.views import VIEWS, Views
 
@@ -48,12 +49,22 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
         for number, stage in enumerate(recipe.stages):
             if stage.frontend is not None:
                 model.hear(stage.frontend)
-            stage.schedule.build(SCHEDULES, step=0, steps=1, epochs=stage.epochs)
+            _pace(stage, steps=1 << 30)
             wave, view = quiet_view(recipe, model, 2)
             image = model.frontend(wave[..., : model.window])
             _refuse_uncut(recipe, image.shape[-1], view.shape[-1])
             shown = {"wave": wave, "image": image, "view": view, "feature": model.encode(view)}
             tell("shape", {"stage": number} | {name: tuple(tensor.shape) for name, tensor in shown.items()})
+
+
+def rehearse_paces(recipe: Recipe, clips: int) -> None:
+    """RecipeError where a stage's schedule does not fit the steps that it has with so many clips."""
+    for stage in recipe.stages:
+        _pace(stage, steps=stage.epochs * math.ceil(clips / recipe.batch))
+
+
+def _pace(stage: Stage, *, steps: int) -> None:
+    stage.schedule.build(SCHEDULES, step=0, steps=steps, epochs=stage.epochs)
 
 
 def quiet_view(recipe: Recipe, model: Backbone, clips: int) -> tuple[Tensor, Tensor]:

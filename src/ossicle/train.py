@@ -53,6 +53,7 @@ def fit(
     heard: dict[str, Any] = {"sample_rate": model.sample_rate, "channels": model.channels}
     found = distributed.after_first(lambda: material.gather(recipe, cache, **heard, tell=tell))
     distributed.first(refuse_thin, len(found.parts.train), recipe.batch)
+    distributed.first(assemble.rehearse_paces, recipe, len(found.parts.train))
     example = assemble.quiet_view(recipe, model, 8)[1].flatten(0, 1)
     surroundings = distributed.first(machine.settle, folder, recipe.precision, model.encoder, example)
     torch.set_num_threads(surroundings["threads"])
