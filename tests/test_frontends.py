@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ossicle.frontends import FRONTENDS, Bands, ClipMel, LogMel, Resized
+from ossicle.frontends import FRONTENDS, Bands, ClipMel, LogMel, Resized, VGGishMel
 from ossicle.frontends.logmel import filterbank, hz_to_mel, mel_to_hz, packed
 
 GOLDEN = dict(np.load(Path(__file__).parent / "goldens" / "librosa.npz"))
@@ -253,7 +253,8 @@ def test_a_too_short_wave_is_refused_in_a_sentence() -> None:
 
 
 def test_the_table_holds_them() -> None:
-    assert {"logmel": LogMel, "bands": Bands, "clipmel": ClipMel, "resized": Resized} == FRONTENDS
+    whole = {"logmel": LogMel, "bands": Bands, "clipmel": ClipMel, "vggish": VGGishMel}
+    assert {**whole, "resized": Resized} == FRONTENDS
 
 
 @pytest.mark.parametrize("mels", [1, 20, 96])

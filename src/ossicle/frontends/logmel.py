@@ -11,6 +11,7 @@ from torch import Tensor
 from ossicle.frontends.stft import Framing, SpectralFrontend
 
 Scale = Literal["slaney", "htk"]
+Sides = Literal["hz", "mel"]
 
 
 def hz_to_mel(hz: Tensor, scale: Scale) -> Tensor:
@@ -28,12 +29,20 @@ def mel_to_hz(mel: Tensor, scale: Scale) -> Tensor:
 
 
 def filterbank(
-    sample_rate: int, n_fft: int, mels: int, f_min: float, f_max: float, scale: Scale, norm: Literal["slaney"] | None
+    sample_rate: int,
+    n_fft: int,
+    mels: int,
+    f_min: float,
+    f_max: float,
+    scale: Scale,
+    norm: Literal["slaney"] | None,
+    *,
+    sides: Sides = "hz",
 ) -> Tensor:
-    """(mels, n_fft // 2 + 1) float64: triangles in Hz whose corners are equally far apart in mels.
+    """(mels, n_fft // 2 + 1) float64: triangles whose corners are equally far apart in mels.
 
-    Peaks of 1 with norm=None; with "slaney" each band is divided by half its width in Hz, so that white noise lights
-    all bands alike. Raises ValueError where a band would hear nothing.
+    Their `sides` are straight over Hz, or over mels. Peaks of 1 with norm=None; with "slaney" each band is divided by
+    half its width in Hz, so that white noise lights all bands alike. Raises ValueError where a band would hear nothing.
     """
     if not 0 <= f_min < f_max <= sample_rate / 2:
         raise ValueError(
@@ -43,15 +52,16 @@ def filterbank(
     low, high = hz_to_mel(torch.tensor([f_min, f_max], dtype=torch.float64), scale).tolist()
     corners = mel_to_hz(torch.linspace(low, high, mels + 2, dtype=torch.float64), scale)
     hz = torch.arange(n_fft // 2 + 1, dtype=torch.float64) * (sample_rate / n_fft)
-    left, peak, right = corners[:-2, None], corners[1:-1, None], corners[2:, None]
-    bank = torch.minimum((hz - left) / (peak - left), (right - hz) / (right - peak)).clamp(min=0)
+    at, ends = (hz, corners) if sides == "hz" else (hz_to_mel(hz, scale), hz_to_mel(corners, scale))
+    left, peak, right = ends[:-2, None], ends[1:-1, None], ends[2:, None]
+    bank = torch.minimum((at - left) / (peak - left), (right - at) / (right - peak)).clamp(min=0)
     deaf = int((bank.amax(1) == 0).sum())
     if deaf:
         raise ValueError(
             f"{deaf} of {mels} mel bands hold no frequency bin ({sample_rate / n_fft:.1f} Hz apart): "
             "take fewer mels, a longer n_fft or a higher f_min."
         )
-    return bank * 2 / (right - left) if norm == "slaney" else bank
+    return bank * 2 / (corners[2:] - corners[:-2])[:, None] if norm == "slaney" else bank
 
 
 def staircase(bank: Tensor, at_once: int = 16) -> list[tuple[slice, slice]]:
@@ -79,7 +89,7 @@ class LogMel(SpectralFrontend):
     and amplitude_to_db with ref=1 and top_db=None. So `offset` is in the units of E and silence gives log(offset).
     `gain` multiplies the wave: 32768 reads it as 16-bit integers. For win, hop, center and pad_mode see `Framing`.
     `headroom` levels each wave first: freed of its mean, it is divided by its largest magnitude plus `headroom`. In
-    TOML, which knows no None, norm = "none" leaves the triangles at peaks of 1.
+    TOML, which knows no None, norm = "none" leaves the triangles at peaks of 1. For `sides` see `filterbank`.
     """
 
     maps = 1
@@ -108,7 +118,9 @@ class LogMel(SpectralFrontend):
         pad_mode: Literal["reflect", "constant"] = "reflect",
         gain: float = 1.0,
         headroom: float | None = None,
+        sides: Sides = "hz",
     ) -> None:
+        _one_of("sides", sides, ("hz", "mel"))
         _one_of("scale", scale, ("slaney", "htk"))
         _one_of("norm", norm, ("slaney", "none", None))
         _one_of("power", power, (1.0, 2.0))
@@ -128,7 +140,7 @@ class LogMel(SpectralFrontend):
         self.efold = {"ln": power / 2, "log10": power / 2 / math.log(10), "db": 10 / math.log(10)}[log]
         f_max = sample_rate / 2 if f_max is None else f_max
         area: Literal["slaney"] | None = "slaney" if norm == "slaney" else None
-        bank = filterbank(sample_rate, n_fft, mels, f_min, f_max, scale, area)
+        bank = filterbank(sample_rate, n_fft, mels, f_min, f_max, scale, area, sides=sides)
         self.steps, (band, weights) = staircase(bank), packed(bank)
         self.register_buffer("band", band, persistent=False)
         self.register_buffer("weights", weights.float(), persistent=False)

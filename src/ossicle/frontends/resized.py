@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from ossicle.frontends.bands import Bands
 from ossicle.frontends.clipmel import ClipMel
 from ossicle.frontends.logmel import LogMel
+from ossicle.frontends.vggish import VGGishMel
 from ossicle.spec import Spec
 
 How = Literal["bilinear", "bicubic", "nearest", "area"]
-WHOLE = {"logmel": LogMel, "bands": Bands, "clipmel": ClipMel}
+WHOLE = {"logmel": LogMel, "bands": Bands, "clipmel": ClipMel, "vggish": VGGishMel}
 """Front ends whose images can be resized."""
 
 
