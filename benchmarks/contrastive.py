@@ -8,6 +8,8 @@ over folds with seeds averaged; intervals are 95 %.
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import recipe_tables
 from recipe_tables import Made, Part
 
@@ -34,7 +36,7 @@ PARTS = (
 )
 
 
-def side_by_side(made: Made) -> list[str]:
+def side_by_side(made: Made, place: Path) -> list[str]:
     """Contrastive learning against instance discrimination, the same encoder and about the same seconds."""
     if not all(name in made for name in SIDES):
         return []

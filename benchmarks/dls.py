@@ -8,14 +8,12 @@ over folds with seeds averaged; intervals are 95 %.
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
-import numpy as np
 import recipe_tables
 from recipe_tables import Made, Part
 
-FIRST_CLASS = 7  # column of predictions.csv
+from ossicle.evaluate import answers
 
 PARTS = (
     Part("factors", "One factor at a time: 5-NN on a validation part", "esc10-factors", (1, 3), ()),
@@ -40,25 +38,12 @@ PARTS = (
 JOINED = (("curves", "scratch"), ("curves", "DLS"), ("best", ""))  # none of which heard a test clip before
 
 
-def voted(folders: list[Path]) -> str:
-    """`94.2 % (91.6 to 96.6, over 304 recordings)` of runs that answered the same clips, several times each."""
-    sums: dict[str, np.ndarray] = {}
-    known: dict[str, tuple[str, str]] = {}
-    for folder in folders:
-        with (folder / "predictions.csv").open(newline="", encoding="utf-8") as file:
-            for line in csv.DictReader(file):
-                classes = list(line)[FIRST_CLASS:]
-                sums[line["name"]] = sums.get(line["name"], 0.0) + np.array([float(line[name]) for name in classes])
-                known[line["name"]] = line["group"], line["target"]
-    right = np.array([classes[int(total.argmax())] == known[name][1] for name, total in sums.items()], dtype=float)
-    return recipe_tables.share(right, [known[name][0] for name in sums])
-
-
-def joined(made: Made) -> list[str]:
+def joined(made: Made, place: Path) -> list[str]:
     """What arms of several recipes say together."""
     if not all(name in made for name in JOINED):
         return []
-    told = voted([cell.folder for name in JOINED for cell in made[name]])
+    folders = recipe_tables.ensembles([made[name] for name in JOINED], place / "ensembles" / "dls")
+    told = recipe_tables.averaged(folder / answers.FILE for folder in folders)
     return [f"- scratch and DLS of thirty epochs and this one, their mean probability: {told}", ""]
 
 

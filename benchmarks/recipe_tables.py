@@ -18,7 +18,7 @@ import record
 
 from ossicle import folds, recipe
 from ossicle.durable import read_json, write, write_json
-from ossicle.evaluate import answers, bootstrap, compare, paired_t
+from ossicle.evaluate import answers, bootstrap, compare, ensemble, paired_t
 from ossicle.folds import Cell
 
 RECIPES = Path(__file__).parents[1] / "recipes"
@@ -205,10 +205,23 @@ Made = dict[tuple[str, str], list[Cell]]
 """All runs of a benchmark by (folder of the part, name of the row)."""
 
 
+def ensembles(sides: Iterable[Iterable[Cell]], out: Path) -> list[Path]:
+    """The mean probability of several arms, one run of each side by side -> a folder in `out` for each."""
+    return [
+        ensemble([cell.folder for cell in cells], out / f"fold{cells[0].fold}-seed{cells[0].seed}")
+        for cells in zip(*sides, strict=True)
+    ]
+
+
 def write_tables(
-    name: str, description: str | None, parts: Iterable[Part], more: Callable[[Made], list[str]] = lambda made: []
+    name: str,
+    description: str | None,
+    parts: Iterable[Part],
+    more: Callable[[Made, Path], list[str]] = lambda made, place: [],
 ) -> None:
-    """The command line, and what it writes: results/NAME.json and .md, and after all parts what `more` says of them."""
+    """The command line, and what it writes: results/NAME.json and .md, and after all parts what `more` says of them,
+    given the folder of all runs.
+    """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", default="../shared/esc10")
     parser.add_argument("--runs", type=Path, default=Path("runs"))
@@ -225,7 +238,7 @@ def write_tables(
             command = part.command(given.data, cells)
             kept[part.folder] = {"command": command, "rows": rows}
             lines += [f"## {part.title}", "", f"`{command}`", "", *shown(part, every, rows)]
-    lines += more(made)
+    lines += more(made, given.runs)
     write_json(record.RESULTS / f"{name}.json", kept)
     write(record.RESULTS / f"{name}.md", "\n".join(lines).encode())
     print("\n".join(lines))

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from ossicle.durable import read_json
-from ossicle.evaluate import answers
+from ossicle.evaluate import answers, compare, ensemble
 
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 RECIPE = """
@@ -161,3 +161,20 @@ def test_the_parts_are_of_recipes_that_are_there(scripts, sounds) -> None:
             cells = tables.folds.cells(own.override({"data": data}), "out", folds=(1,))
             known = {tables.named(cell) for cell in cells}
             assert {*part.rows, *(row for pair in part.pairs for row in pair)} <= known
+
+
+def test_an_ensemble_is_the_mean_probability_and_cost_what_all_of_it_cost(tables, tmp_path) -> None:
+    right = drawn(1)
+    ran(tmp_path / "runs", right)
+    folders = [tmp_path / "runs" / name / "fold1-seed0" for name in ("one", "other")]
+    joined = ensemble(folders, tmp_path / "both")
+    read = [(folder / answers.FILE).read_text().splitlines()[1:] for folder in (*folders, joined)]
+    for fields in zip(*read, strict=True):
+        one, other, both = (np.array(line.split(",")[-2:], float) for line in fields)
+        assert both == pytest.approx((one + other) / 2, abs=1e-6)
+        assert fields[-1].split(",")[6] == str(int(both[0] >= both[1]))
+    spent = read_json(joined / "result.json")
+    assert (spent["seconds"], spent["cpu_seconds"], spent["pretraining"]) == (10.0, 8.0, "none")
+    assert "at unequal budgets" in compare([joined], folders[:1])["recordings"]["sentence"]
+    with pytest.raises(ValueError, match="other clips"):
+        ensemble([folders[0], tmp_path / "runs" / "one" / "fold2-seed0"], tmp_path / "odd")

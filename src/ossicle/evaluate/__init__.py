@@ -7,9 +7,11 @@ measures.py   metrics, kNN, linear probe, temperature: arrays in, numbers out
 intervals.py  the bootstrap over recordings and the t over folds
 budgets.py    what runs spent, and whether two sides spent alike
 answers.py    predictions.csv, and two sets of runs compared clip by clip
+ensemble.py   several runs' answers as one
 """
 
 from ossicle.evaluate.answers import compare
+from ossicle.evaluate.ensemble import ensemble
 from ossicle.evaluate.exam import EvaluationError, curve, final
 from ossicle.evaluate.glance import validate, watch
 from ossicle.evaluate.intervals import Interval, bootstrap, paired, paired_t
@@ -25,6 +27,7 @@ __all__ = [
     "compare",
     "curve",
     "embed",
+    "ensemble",
     "final",
     "knn",
     "linear_probe",

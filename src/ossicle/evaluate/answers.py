@@ -23,7 +23,7 @@ TEST = {"": FILE, "knn": FILE, "linear": "predictions-linear_probe.csv"}
 VALID = {"": "predictions-valid.csv", "knn": "predictions-valid.csv", "linear": "predictions-valid-linear_probe.csv"}
 """Those of its validation part."""
 _TAKEN = ("valid", "linear_probe")  # what names a run's own files
-_HEADER = ["name", "start", "group", "fold", "target", "prediction", "correct"]
+HEADER = ["name", "start", "group", "fold", "target", "prediction", "correct"]
 
 
 def write(
@@ -39,7 +39,7 @@ def write(
     right = correct(probability, target)
     with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
-        writer.writerow([*_HEADER, *part.classes])
+        writer.writerow([*HEADER, *part.classes])
         for i in np.flatnonzero(valid & known(target)):
             clip, row = part.clips[i], probability[i]
             guess = row >= 0.5 if part.multilabel else np.arange(len(row)) == row.argmax()
