@@ -18,9 +18,11 @@ LEVELS = """
     train report
     rates
     learner
+    lessons
     assemble evaluate ship
     objectives machine deploy size convert
     material model run plan
+    teachers
     datasets checkpoint lock stops choice
     data views durable show layouts
     collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences

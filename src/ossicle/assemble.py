@@ -18,6 +18,7 @@ from ossicle.encoders import ENCODERS
 from ossicle.material import Tell, quiet
 from ossicle.model import Backbone, Classifier, load
 from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint
+from ossicle.objectives.distill import Lesson
 from ossicle.recipe import Recipe, RecipeError, Spec, Stage, to_dict
 from ossicle.schedules import SCHEDULES
 from ossicle.views import VIEWS, Views
@@ -84,8 +85,11 @@ def _refuse_uncut(recipe: Recipe, heard: int, learned: int) -> None:
         )
 
 
-def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet) -> Any:
-    """What is trained: weights by the recipe's seed, then the encoder of the run or model that it starts from."""
+def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet, lesson: Lesson | None = None) -> Any:
+    """What is trained: weights by the recipe's seed, then the encoder of the run or model that it starts from.
+
+    A student needs the `lesson` that its teachers give for these clips.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw.key(recipe.seed, "init"))
         model = backbone(recipe)
@@ -99,6 +103,9 @@ def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet) -> Any:
         if recipe.objective.name == "supervised":
             context["classifier"] = Classifier(model, train.classes, multilabel=train.multilabel)
             context["counts"] = torch.from_numpy(np.array([_count(train, label) for label in train.classes]))
+        if lesson is not None:
+            context["classifier"] = Classifier(model, lesson.labels, multilabel=lesson.multilabel)
+            context["lesson"] = lesson
         made = recipe.objective.build(OBJECTIVES, **context)
     if made.views.others and not isinstance(made, Contrastive | Joint):
         raise RecipeError(
@@ -121,8 +128,7 @@ def begin_from(start: str | Path, made: Any, model: Backbone, tell: Tell = quiet
     for note in take_over(earlier, model, str(start)):
         tell("note", {"note": note})
     if sound_alike(earlier.specs["frontend"], model.specs["frontend"]):
-        model.mean.copy_(earlier.mean)
-        model.sd.copy_(earlier.sd)
+        model.normalize_as(earlier)
     if isinstance(made, NPID | Contrastive | Joint) and (Path(start) / "memory").exists():
         note = made.remember(checkpoint.load(Path(start) / "memory")[0])
         if note:

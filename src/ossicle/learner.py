@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ossicle import assemble, distributed, draw, machine, optimizers
+from ossicle import assemble, distributed, draw, lessons, machine, optimizers
 from ossicle.data.loader import Batch, Loader
 from ossicle.draw import Draw
 from ossicle.material import Material, Tell, quiet
@@ -26,7 +26,8 @@ class Learner:
     def __init__(self, recipe: Recipe, found: Material, precision: str = "fp32", tell: Tell = quiet):
         self.recipe, self.material = recipe, found
         self.source = found.source(found.parts.train)
-        self.device, objective = machine.device(), assemble.objective(recipe, found.parts.train, tell)
+        taught = lessons.lesson(recipe, found, tell) if found.teachers else None
+        self.device, objective = machine.device(), assemble.objective(recipe, found.parts.train, tell, taught)
         self.objective = objective.to(self.device, memory_format=torch.channels_last)
         self.model: Backbone | Classifier = self.objective.model
         self.backbone = self.model.backbone if isinstance(self.model, Classifier) else self.model
@@ -36,8 +37,7 @@ class Learner:
 
     def ready(self, stage: Stage) -> None:
         """Puts on the stage's front end, fits the normalization where that is due, and makes a new optimizer."""
-        unfitted = float(self.backbone.mean) == 0 and float(self.backbone.sd) == 1
-        if self.listen(stage) or unfitted:
+        if self.listen(stage) or self.backbone.unfitted:
             distributed.first(self.normalize)
         shared = distributed.first(self.objective.state_dict)
         if distributed.rank():
@@ -65,18 +65,25 @@ class Learner:
         return Loader(self.source, length, self.recipe.batch, others=getattr(self.objective, "others", 0), **how)
 
     def new_optimizer(self, stage: Stage) -> torch.optim.Optimizer:
-        """The stage's optimizer: the encoder at the body's rate, everything above it at the full one."""
-        self.backbone.encoder.requires_grad_(not stage.frozen)
-        body = self.backbone.encoder.blocks()
+        """The stage's optimizer: the encoder at the body's rate, an event model in it at a share of that, everything
+        above at the full one.
+        """
+        encoder, events = self.backbone.encoder, event_model(self.backbone.encoder)
+        encoder.requires_grad_(not stage.frozen)
+        if stage.events == 0:
+            nn.ModuleList(events).requires_grad_(False)
+        body = [block for block in encoder.blocks() if block not in events]
         head = [self.model.head] if isinstance(self.model, Classifier) else []
         head += [module for name, module in self.objective.named_children() if name not in ("model", "views")]
-        made = {"body": body, "head": head, "body_rate": stage.body, "lr": stage.lr}
-        return self.recipe.optimizer.build(optimizers.OPTIMIZERS, **made)
+        parts = [(events, stage.body * stage.events), (body, stage.body), (head, 1.0)]
+        return self.recipe.optimizer.build(optimizers.OPTIMIZERS, parts=parts, lr=stage.lr)
 
     def teach(self, stage: Stage) -> None:
-        """Training mode, in which a frozen encoder keeps its running statistics too."""
+        """Training mode, in which what is frozen keeps its running statistics, and drops nothing."""
         self.objective.train()
         self.backbone.encoder.train(not stage.frozen)
+        if stage.events == 0:
+            nn.ModuleList(event_model(self.backbone.encoder)).eval()
 
     def update(
         self, batch: Batch, draws: Draw, rate: float, momentum: float | None, *, number: int

@@ -22,6 +22,7 @@ from ossicle.data.manifest import Manifest, Parts
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write
 from ossicle.recipe import Recipe
+from ossicle.teachers import Teacher, agree, teachers_of
 
 FOLDS = 5
 COST = ("seconds", "cpu_seconds", "hours", "bytes")
@@ -43,6 +44,7 @@ class Material:
     prepared: Prepared
     sample_rate: int
     channels: int = 1
+    teachers: tuple[Teacher, ...] = ()
 
     def source(self, part: Manifest) -> Source:
         """A part's sound."""
@@ -57,7 +59,7 @@ class Material:
     def describe(self) -> dict[str, Any]:
         """Plain values that say which data a run learned from; a resumed run must find them the same.
 
-        `planted` is there where labels were made wrong on purpose.
+        `planted` is there where labels were made wrong on purpose, `teachers` where a student learns from some.
         """
         counts = {name: len(getattr(self.parts, name)) for name in ("train", "valid", "test")}
         return {
@@ -68,7 +70,13 @@ class Material:
             "clips": counts,
             "bad": len(self.prepared.bad),
             **self.planted(),
+            **self.taught(),
         }
+
+    def taught(self) -> dict[str, Any]:
+        """`teachers`: which weights, and which front end, are in which folder, if there are any."""
+        named = {str(teacher.folder): teacher.sha256 for teacher in self.teachers}
+        return {"teachers": named} if named else {}
 
     def planted(self) -> dict[str, Any]:
         """`planted`: how many clips to learn from had their labels changed, `of` how many labelled ones, if any had."""
@@ -104,7 +112,9 @@ def gather(
     heard can be told) and is given to no one here.
     """
     cache = cache or Cache()
-    manifest = dealt(recipe.data.build(DATASETS), recipe)
+    manifest, teachers = dealt(recipe.data.build(DATASETS), recipe), teachers_of(recipe)
+    if teachers:
+        agree(teachers, manifest, hard=recipe.objective.args.get("hard", 0.0))
     supervised, split = recipe.objective.name == "supervised", recipe.split
     purpose: Literal["train", "pretrain"] = "train" if supervised else "pretrain"
     problems = look_over(manifest, purpose=purpose, fold=split.fold, valid=split.valid, batch=recipe.batch)
@@ -137,7 +147,7 @@ def gather(
         report=report,
         progress=lambda done, total: tell("decode", {"done": done, "total": total}),
     )
-    return Material(manifest, parts, cache, prepared, sample_rate, channels)
+    return Material(manifest, parts, cache, prepared, sample_rate, channels, teachers)
 
 
 def write_bad(folder: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
@@ -164,7 +174,8 @@ def dealt(manifest: Manifest, recipe: Recipe) -> Manifest:
 
 
 def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:
-    """Train, validation and test part. Supervised training keeps labelled clips, `few` of each class where asked.
+    """Train, validation and test part. Supervised training keeps labelled clips, `few` of each class where asked. A
+    student keeps those, and every clip that had no label before.
 
     Label noise comes last, and to the training part alone: the same clips are there whatever its rate.
     """
@@ -178,6 +189,10 @@ def divide(manifest: Manifest, recipe: Recipe, *, supervised: bool) -> Parts:
         parts = replace(parts, train=parts.train.select(share(parts.train.groups(), split.share, recipe.seed)))
     if supervised and split.few:
         parts = replace(parts, train=parts.train.few(split.few, recipe.seed))
+    elif split.few and recipe.objective.name == "distill":
+        kept = {clip.key for clip in parts.train.few(split.few, recipe.seed).clips}
+        rows = [clip.key in kept or not clip.labelled for clip in parts.train.clips]
+        parts = replace(parts, train=parts.train.select(np.array(rows, dtype=bool)))
     return replace(parts, train=noise.plant(parts.train, split.label_noise, split.noise_kind, recipe.seed))
 
 
@@ -185,6 +200,12 @@ def heard(start: str | Path | None) -> set[str] | None:
     """The content digests of all that a run learned from, its own ancestors included; None where nothing tells."""
     path = Path(start or "") / "heard.json"
     return set(json.loads(path.read_text())) if start and path.exists() else None
+
+
+def known_to(start: str | Path | None, teachers: Iterable[Path] = ()) -> set[str] | None:
+    """The content digests of all that a start and teachers learned from; None where one of them does not tell."""
+    before = [heard(each) for each in (*([start] if start else []), *teachers)]
+    return None if None in before else set().union(*(each for each in before if each))
 
 
 def spent(start: str | Path | None) -> dict[str, float | None] | None:
@@ -219,14 +240,19 @@ def _means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str,
     return {name: fmean(values) if len(values) == len(rows) > 0 else None for name, values in told.items()}
 
 
-def stamp(start: str | None, test: list[str]) -> str:
+def stamp(start: str | None, test: list[str], teachers: Iterable[Path] = ()) -> str:
     """What pretraining heard of the test part: "transductive" if any of it, "inductive" if nothing, "none" without it.
 
-    "unknown" where the start is a bare model that does not tell.
+    "unknown" where the start is a bare model that does not tell. Teachers are asked the same, but any of it that one of
+    them heard, be it with labels, is "leaky". The worst of all is what counts.
     """
-    if start is None:
-        return "none"
-    known = heard(start)
+    said = ["none"] if start is None else [_stamp(start, test, "transductive")]
+    said += [_stamp(teacher, test, "leaky") for teacher in teachers]
+    return next(each for each in ("leaky", "transductive", "unknown", "inductive", "none") if each in said)
+
+
+def _stamp(before: str | Path, test: list[str], stained: str) -> str:
+    known = heard(before)
     if known is None:
         return "unknown"
-    return "transductive" if known.intersection(test) else "inductive"
+    return stained if known.intersection(test) else "inductive"

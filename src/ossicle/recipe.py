@@ -62,7 +62,8 @@ class Recipe:
     `channels` is 1, or 2 for stereo: a mono recording is then heard on both sides, and features are summed.
     `stretch` is how many seconds of a clip views choose from in training (0: the model's window),
     and `hop` those from window to window where a clip is evaluated; None for a window.
-    `start` is the run or model folder to begin from; `{fold}` and `{seed}` in it are replaced by the run's own.
+    `start` is the run or model folder to begin from; `{fold}` and `{seed}` in it, and in an objective's `teachers`, are
+    replaced by the run's own.
     `keep` "best" makes the best epoch of the last stage the model, "last" its last one. What is best is what does best
     on the validation part; `select` "test" takes the test fold for that, as is often published: results are then
     stamped with it, and no measure of what comes next.
@@ -150,9 +151,11 @@ class Recipe:
     @property
     def base_start(self) -> str | None:
         """`start` with the fold and the seed filled in; None where there is none, or an empty one."""
-        if not self.start:
-            return None
-        return self.start.replace("{fold}", str(self.split.fold)).replace("{seed}", str(self.seed))
+        return self.own(self.start) if self.start else None
+
+    def own(self, path: str) -> str:
+        """A path with `{fold}` and `{seed}` filled in."""
+        return path.replace("{fold}", str(self.split.fold)).replace("{seed}", str(self.seed))
 
     def override(self, changes: Mapping[str, Any]) -> Recipe:
         """Another recipe with values replaced by dotted key: `{"encoder.width": 32, "stages.0.lr": 0.01}`."""

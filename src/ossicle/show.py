@@ -84,6 +84,9 @@ class Show:
         if row["done"] == row["total"]:
             self.began = 0.0
 
+    def hear_teach(self, row: dict[str, Any]) -> None:
+        self._advance("asking teachers", row)
+
     def hear_step(self, row: dict[str, Any]) -> None:
         self.steps = row["total"]
         self._advance("learning", row)

@@ -223,6 +223,7 @@ class Session(Learner):
     def finish(self) -> dict[str, Any]:
         """Asks the validation part, saves the model, and closes the run with its result."""
         parts, start, kept = self.material.parts, self.recipe.base_start, self.choice.epoch
+        teachers = [teacher.folder for teacher in self.material.teachers]
         self.take_best()
         result: dict[str, Any] = {
             "kind": self.model.kind,
@@ -237,7 +238,8 @@ class Session(Learner):
             "selected": selected(self.recipe),
             "bad_files": len(self.material.prepared.bad),
             **self.material.planted(),
-            "pretraining": material.stamp(start, self.material.digests(parts.test)),
+            "pretraining": material.stamp(start, self.material.digests(parts.test), teachers),
+            **self.material.taught(),
         }
         if len(parts.valid):
             asked, told = (self.material.bank(), self.material.source(parts.valid)), self.run.folder
@@ -247,7 +249,7 @@ class Session(Learner):
         result |= {"kept": kept} if kept else {}
         if memory := self.objective.memory():
             checkpoint.save(self.run.folder / "memory", memory, {"kind": "memory"})
-        if (known := material.heard(start) if start else set[str]()) is not None:
+        if (known := material.known_to(start, teachers)) is not None:
             write_json(self.run.folder / "heard.json", sorted(known.union(self.material.digests(parts.train))))
         self.run.finish(result)
         return result

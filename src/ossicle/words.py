@@ -8,6 +8,7 @@ from typing import Any
 TOLD = ("loss", "feature_sd", "accuracy", "valid_accuracy", "valid_knn_accuracy", "valid_mAP", "valid_knn_mAP")
 STAMPS = {
     "transductive": "pretraining is transductive: it heard clips of the test fold",
+    "leaky": "leaky: a teacher had heard clips of the test fold",
     "unknown": "nothing tells what pretraining heard",
 }
 

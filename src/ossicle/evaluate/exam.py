@@ -150,7 +150,8 @@ def _origin(
 ) -> dict[str, Any]:
     """Whose result this is, and what the model had heard of the test clips before, by their files' content."""
     encoder = isinstance(model, Backbone)
-    stamp = material.stamp(str(run.folder) if encoder else followed.base_start, content)
+    taught = [Path(followed.own(each)) for each in followed.objective.args.get("teachers", ())]
+    stamp = material.stamp(str(run.folder) if encoder else followed.base_start, content, taught)
     if exam.own and not encoder:
         stamp = (run.result or {}).get("pretraining", stamp)
     learned = material.heard(run.folder)

@@ -111,7 +111,7 @@ def _look(folder: Path, depth: int) -> Iterator[Found]:
 def _rank(found: Found) -> tuple[int, int]:
     """In the order of the work: pretraining, recognizers, bundles."""
     first = found.runs[0] if found.runs else found
-    supervised = first.get("recipe.objective.name") == "supervised"
+    supervised = first.get("recipe.objective.name") in ("supervised", "distill")
     return int(found.kind in ("bundle", "model")), int(supervised)
 
 

@@ -40,7 +40,7 @@ def subtitle(found: Found) -> str:
         return "A data set"
     if found.kind == "model":
         return f"A model: {found.get('config.kind', 'of unknown kind')}"
-    learned = "Recognizer" if first.get("recipe.objective.name") == "supervised" else "Pretraining"
+    learned = "Recognizer" if first.get("recipe.objective.name") in ("supervised", "distill") else "Pretraining"
     fold = first.get("recipe.split.fold")
     place = f"{len(found.runs)} runs" if found.runs else f"test fold {fold}" if fold is not None else "no test fold"
     data, encoder = first.get("data.name"), first.get("recipe.encoder.name")
