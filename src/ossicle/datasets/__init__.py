@@ -8,7 +8,18 @@ from typing import Any
 
 from ossicle.data.intake import Problem, refuse
 from ossicle.data.manifest import Manifest
-from ossicle.datasets import annotated, dcase2013, esc, folder, fsd50k, fsdnoisy18k, listing, synthetic, urbansound8k
+from ossicle.datasets import (
+    annotated,
+    dcase2013,
+    esc,
+    folder,
+    fsd50k,
+    fsdnoisy18k,
+    listing,
+    scenes,
+    synthetic,
+    urbansound8k,
+)
 from ossicle.datasets.comparison import tabled
 from ossicle.datasets.merged import merge
 from ossicle.datasets.overview import compared, described, summary
@@ -42,6 +53,8 @@ DATASETS: dict[str, Callable[..., Manifest]] = {
     "esc50": esc.esc50,
     "urbansound8k": urbansound8k.urbansound8k,
     "dcase2013": dcase2013.dcase2013,
+    "tut2017": scenes.tut2017,
+    "tau": scenes.tau,
     "fsdnoisy18k": fsdnoisy18k.fsdnoisy18k,
     "fsd50k": fsd50k.fsd50k,
     "folder": folder.folder,
@@ -51,7 +64,7 @@ DATASETS: dict[str, Callable[..., Manifest]] = {
     "merged": merged,
 }
 PLACED = [kind for kind in DATASETS if kind != "merged"]
-ONE_TEST = frozenset({"fsdnoisy18k", "fsd50k"})  # released with one test set, and with a fold to choose settings on
+ONE_TEST = frozenset({"tau", "fsdnoisy18k", "fsd50k"})  # one test set, and a fold to choose settings on
 TABLES = (".csv", ".tsv", ".txt")
 
 
@@ -78,9 +91,9 @@ def survey(sources: Sequence[str | Path], *, listen: bool = False) -> tuple[dict
 def recognize(source: str | Path) -> tuple[str, str]:
     """(kind, path): `"esc10:PATH"` says itself what it is; a bare path is looked at.
 
-    A folder may be a release of ESC, UrbanSound8K, DCASE 2013, FSDnoisy18k or FSD50K, recordings with label tables
-    beside them, or a folder a class or of sound alone; a file is a table that lists clips. IntakeError where nothing
-    fits.
+    A folder may be a release of ESC, UrbanSound8K, DCASE 2013, TUT 2017, TAU, FSDnoisy18k or FSD50K, recordings with
+    label tables beside them, or a folder a class or of sound alone; a file is a table that lists clips. IntakeError
+    where nothing fits.
     """
     kind, colon, path = str(source).partition(":")
     if colon and kind in PLACED:
@@ -103,6 +116,10 @@ def _looked_at(place: Path) -> str:
         return "urbansound8k"
     if dcase2013.is_dcase2013(place):
         return "dcase2013"
+    if scenes.is_tut2017(place):
+        return "tut2017"
+    if scenes.is_tau(place):
+        return "tau"
     if fsdnoisy18k.is_fsdnoisy18k(place):
         return "fsdnoisy18k"
     if fsd50k.is_fsd50k(place):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -31,12 +32,17 @@ class Record(NamedTuple):
     cells: dict[str, str]
 
 
-def records(root: Path, name: str, header: tuple[str, ...]) -> tuple[list[Record], list[str]]:
-    """The rows of the table `name` below `root`, and what was odd about its text.
+def records(
+    root: Path, name: str, header: tuple[str, ...], *, usual: str = ",", headed: bool = True
+) -> tuple[list[Record], list[str]]:
+    """The rows of the table `name` below `root`, `usual` between their cells, and what was odd about its text.
 
-    IntakeError if its first line is not `header`, or if a row has more or fewer cells.
+    IntakeError if its first line is not `header`, or if a row has more or fewer cells. Where it is not `headed`, the
+    first line is a row like the others.
     """
-    table = tables.read(root / name)
+    table = tables.read(root / name, usual=usual)
+    if not headed:
+        table = replace(table, header=header, rows=(tables.Row(1, table.header), *table.rows))
     if any(is_audio(cell) for cell in table.header):
         hint = f"put this line on top of it: {','.join(header)}"
         refuse([Problem("refuse", 48, f"starts with data, not with a header: {list(table.header)}; {hint}", name)])

@@ -71,12 +71,15 @@ def legible(cell: str) -> str:
     return unicodedata.normalize("NFC", cell)
 
 
-def read(path: Path) -> Table:
-    """The table in `path`: comma, semicolon, tab or bar between cells, quotes around those that hold any of them."""
+def read(path: Path, *, usual: str = ",") -> Table:
+    """The table in `path`: comma, semicolon, tab or bar between cells, quotes around those that hold any of them.
+
+    What is between cells is noted unless it is the `usual` one, or a comma.
+    """
     content, unusual = text(path)
     first = re.sub('"[^"]*"', "", content.lstrip().partition("\n")[0])
     delimiter = max(",;\t|", key=first.count)
-    if delimiter != ",":
+    if delimiter not in (",", usual):
         unusual.append({";": "semicolons", "\t": "tabs", "|": "bars"}[delimiter] + " between cells")
     reader = csv.reader(io.StringIO(content, newline=""), delimiter=delimiter, skipinitialspace=True, strict=True)
     try:
