@@ -51,7 +51,10 @@ class Learner:
             return False
         self.backbone.hear(stage.frontend)
         self.objective.views = assemble.views(self.recipe, self.backbone)
-        return not assemble.sound_alike(before, stage.frontend)
+        if assemble.sound_alike(before, stage.frontend):
+            return False
+        self.backbone.as_is = False
+        return True
 
     @torch.no_grad()
     def normalize(self, clips: int = 512) -> None:
@@ -113,3 +116,9 @@ class Learner:
             return
         names = [self.source.manifest.clips[row].name for row in batch.index.tolist()]
         refuse_odd(number, loss, norm, first_odd(self.objective, batch, draws), names)
+
+
+def event_model(encoder: nn.Module) -> list[nn.Module]:
+    """The part of an encoder that knows sound events; none, where it has no such part."""
+    part = getattr(encoder, "events", None)
+    return [part] if isinstance(part, nn.Module) else []

@@ -19,7 +19,8 @@ class Backbone(nn.Module):
     """(B, C, T) -> (B, D): a front end and an encoder, with the mean and deviation of the images that it learned from.
 
     Audio channels share the encoder's weights and their features are summed (ESResNet). `precision` "bf16" runs the
-    encoder under autocast; the front end, normalization and whatever follows stay in float32.
+    encoder under autocast; the front end, normalization and whatever follows stay in float32. `as_is` says that the
+    encoder learned from images whose mean and deviation nobody took away: these stay at 0 and 1 then.
     """
 
     kind = "backbone"
@@ -30,7 +31,7 @@ class Backbone(nn.Module):
         super().__init__()
         self.specs = {"frontend": frontend, "encoder": encoder}
         self.policy, self.channels = policy, channels
-        self.precision = "fp32"
+        self.precision, self.as_is = "fp32", False
         self.frontend = _listener(frontend, policy)
         self.encoder = encoder.build(ENCODERS, maps=self.frontend.maps, bins=self.frontend.bins)
         self.register_buffer("mean", torch.zeros(()))
@@ -50,6 +51,18 @@ class Backbone(nn.Module):
     def window(self) -> int:
         """The length that the model hears at once, samples."""
         return round(self.frontend.seconds * self.sample_rate)
+
+    @property
+    def unfitted(self) -> bool:
+        """Whether the normalization still waits for images to be fitted to."""
+        return not self.as_is and float(self.mean) == 0 and float(self.sd) == 1
+
+    @torch.no_grad()
+    def normalize_as(self, other: Backbone) -> None:
+        """Takes over another's mean and deviation, or that there are none."""
+        self.mean.copy_(other.mean)
+        self.sd.copy_(other.sd)
+        self.as_is = other.as_is
 
     def hear(self, frontend: Spec) -> None:
         """Changes the front end and keeps the encoder; the normalization must be fitted again."""
@@ -78,7 +91,7 @@ class Backbone(nn.Module):
 
     def config(self) -> dict[str, Any]:
         """What rebuilds this module: plain values for config.json."""
-        described = {"kind": self.kind, "policy": self.policy, "channels": self.channels}
+        described = {"kind": self.kind, "policy": self.policy, "channels": self.channels, "as_is": self.as_is}
         return described | {name: to_dict(spec) for name, spec in self.specs.items()}
 
     def save(self, folder: str | Path, **info: Any) -> None:
@@ -149,6 +162,7 @@ def rebuild(config: Mapping[str, Any]) -> Backbone | Classifier:
         )
     frontend, encoder = (_spec(config[name]) for name in ("frontend", "encoder"))
     backbone = Backbone(frontend, encoder, policy=config["policy"], channels=config["channels"])
+    backbone.as_is = config.get("as_is", False)  # a model may be older than this
     if config["kind"] == Backbone.kind:
         return backbone
     return Classifier(backbone, config["labels"], multilabel=config["multilabel"])
