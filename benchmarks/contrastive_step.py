@@ -50,8 +50,8 @@ class Learner:
         image = heard(wave[:8, :, : backbone.window])
         backbone.fit_normalization([image])
         backbone.precision = machine.fastest_precision(backbone.encoder, image[:, 0])
-        made: dict[str, Any] = {"body": backbone.encoder.blocks(), "head": [self.objective.project]}
-        self.optimizer = optimizers.sgd(**made, body_rate=1.0, lr=0.03)
+        parts = [(backbone.encoder.blocks(), 1.0), ([self.objective.project], 1.0)]
+        self.optimizer = optimizers.sgd(parts, lr=0.03)
 
     def step(self, number: int) -> tuple[float, float]:
         """The seconds of a whole step, and those of the views alone."""

@@ -138,8 +138,7 @@ class Bench:
         own = copy.deepcopy(self.classifier).train()
         own.backbone.encoder.to(memory_format=torch.channels_last)
         own.backbone.precision = self.precision
-        made: dict[str, Any] = {"body": own.backbone.encoder.blocks(), "head": [own.head], "body_rate": 1.0, "lr": 1e-3}
-        optimizer = optimizers.adamw(**made)
+        optimizer = optimizers.adamw([(own.backbone.encoder.blocks(), 1.0), ([own.head], 1.0)], lr=1e-3)
         if compiled:
             own.backbone.encoder.compile()
 

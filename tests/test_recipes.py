@@ -110,8 +110,7 @@ def test_one_step_of_every_combination_in_use_learns_something(names):
     others = wave.roll(1, 0)[:, None].expand(-1, objective.others, -1, -1) if getattr(objective, "others", 0) else None
     batch = Batch(wave, torch.full((4,), window), rows % 2, rows, keys, rows >= 0, others)
     stage, before = read.stages[0], [p.detach().clone() for p in objective.parameters()]
-    made = {"body": objective.children(), "head": [], "body_rate": stage.body, "lr": stage.lr}
-    optimizer = read.optimizer.build(optimizers.OPTIMIZERS, **made)
+    optimizer = read.optimizer.build(optimizers.OPTIMIZERS, parts=[(objective.children(), stage.body)], lr=stage.lr)
     pace = stage.schedule.build(schedules.SCHEDULES, step=0, steps=stage.epochs, epochs=stage.epochs)
     optimizers.set_pace(optimizer, stage.lr * pace.rate, pace.momentum)
     loss = objective(batch, Draw(0, 0, keys))["loss"]

@@ -151,7 +151,7 @@ class TestOptimizers:
         layer = torch.nn.Linear(1, 1)
         torch.nn.init.constant_(layer.weight, 2.0)
         torch.nn.init.constant_(layer.bias, 2.0)
-        optimizer = Spec(name, arguments).build(OPTIMIZERS, body=[], head=[layer], body_rate=1.0, lr=0.5)
+        optimizer = Spec(name, arguments).build(OPTIMIZERS, parts=[([layer], 1.0)], lr=0.5)
         set_pace(optimizer, 0.5, None)
         for parameter in layer.parameters():
             parameter.grad = torch.full_like(parameter, gradient)

@@ -21,6 +21,7 @@ from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint
 from ossicle.objectives.distill import Lesson
 from ossicle.recipe import Recipe, RecipeError, Spec, Stage, to_dict
 from ossicle.schedules import SCHEDULES
+from ossicle.spec import parse
 from ossicle.views import VIEWS, Views
 
 
@@ -51,6 +52,7 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
             if stage.frontend is not None:
                 model.hear(stage.frontend)
             _pace(stage, steps=1 << 30)
+            _refuse_no_events(recipe, stage)
             wave, view = quiet_view(recipe, model, 2)
             image = model.frontend(wave[..., : model.window])
             _refuse_uncut(recipe, image.shape[-1], view.shape[-1])
@@ -75,6 +77,14 @@ def quiet_view(recipe: Recipe, model: Backbone, clips: int) -> tuple[Tensor, Ten
     wave = model.mean.new_zeros(clips, model.channels, stretch(recipe, model))
     made, draws = views(recipe, model), Draw(recipe.seed, 0, np.arange(clips), device=wave.device)
     return wave, made(wave, draws, wave[:, None].expand(-1, made.others, -1, -1))
+
+
+def _refuse_no_events(recipe: Recipe, stage: Stage) -> None:
+    if stage.events != 1 and "events" not in _spelled_out(recipe.encoder):
+        raise RecipeError(
+            f"events = {stage.events:g} is the rate of an event model, and the encoder '{recipe.encoder.name}' has "
+            "none: leave it out, or take 'vfm', 'jrm' or 'cmam'"
+        )
 
 
 def _refuse_uncut(recipe: Recipe, heard: int, learned: int) -> None:
@@ -120,8 +130,9 @@ def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet, lesson: Lesso
 def begin_from(start: str | Path, made: Any, model: Backbone, tell: Tell = quiet) -> None:
     """Takes over an earlier encoder and its normalization and, where both learn without labels, what its memory holds.
 
-    The encoders must be one and the same, but for two things, which are told: gates (`attention`) that only the new one
-    has stay fresh, and a first convolution that was of another number of maps is adapted (`for_maps`).
+    The encoders must be one and the same, but for three things, which are told: gates (`attention`) that only the new
+    one has stay fresh, a first convolution that was of another number of maps is adapted (`for_maps`), and one that is
+    the new one's event model becomes just that.
     """
     earlier = load(start)
     earlier = earlier.backbone if isinstance(earlier, Classifier) else earlier
@@ -139,6 +150,8 @@ def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:
     """Gives one model the other's encoder. What is not as it was, in sentences; RecipeError where it cannot be."""
     notes = []
     held, asked = (_spelled_out(each.specs["encoder"]) for each in (earlier, model))
+    if held == asked.get("events"):
+        return _take_over_events(earlier, model, start)
     if held not in (asked, asked | {"attention": False}):
         raise RecipeError(
             f"{start} holds the encoder {to_dict(earlier.specs['encoder'])}, and the recipe asks for "
@@ -160,6 +173,17 @@ def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:
     return notes
 
 
+def _take_over_events(earlier: Backbone, model: Backbone, start: str) -> list[str]:
+    heard, hears = (each.specs["frontend"] for each in (earlier, model))
+    if not sound_alike(heard, hears):
+        raise RecipeError(
+            f"{start} hears through {to_dict(heard)}, and the recipe through {to_dict(hears)}: an event model wants "
+            "the front end that it learned with, be it of other seconds"
+        )
+    model.encoder.events.load_state_dict(earlier.encoder.state_dict())
+    return [f"{start} becomes the event model; all else starts fresh"]
+
+
 def for_maps(weight: Tensor, maps: int) -> Tensor:
     """(O, M, h, w) -> (O, maps, h, w): a first convolution for images of another number of maps.
 
@@ -171,10 +195,12 @@ def for_maps(weight: Tensor, maps: int) -> Tensor:
 
 
 def _spelled_out(encoder: Spec) -> dict[str, Any]:
-    """An encoder's name and all its arguments, those that were left to their default among them."""
+    """An encoder's name and its arguments, those that were left to their default among them; not how it is drawn."""
     takes = inspect.signature(ENCODERS[encoder.name]).parameters
     usual = {name: item.default for name, item in takes.items() if item.default is not item.empty}
-    return {"encoder": encoder.name} | usual | dict(encoder.args)
+    told = {"encoder": encoder.name} | usual | dict(encoder.args)
+    told |= {"events": _spelled_out(parse(Spec, told["events"], "encoder.events"))} if "events" in told else {}
+    return {name: value for name, value in told.items() if name != "init"}
 
 
 def sound_alike(one: Spec, other: Spec) -> bool:

@@ -1,4 +1,4 @@
-"""Optimizers over a body and a head, their pace, and their state as plain tensors."""
+"""Optimizers over the parts of a model, each at its own share of the rate; their pace, and their state as tensors."""
 
 from __future__ import annotations
 
@@ -8,70 +8,60 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+Part = tuple[Iterable[nn.Module], float]
+"""Modules, and their share of the rate."""
+
 
 def adamw(
-    body: Iterable[nn.Module],
-    head: Iterable[nn.Module],
+    parts: Iterable[Part],
     *,
-    body_rate: float,
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 0.01,
 ) -> torch.optim.Optimizer:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019)."""
-    parameters = groups(body, head, body_rate=body_rate, weight_decay=weight_decay)
+    parameters = groups(parts, weight_decay=weight_decay)
     return torch.optim.AdamW(parameters, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
 
 
 def adam(
-    body: Iterable[nn.Module],
-    head: Iterable[nn.Module],
+    parts: Iterable[Part],
     *,
-    body_rate: float,
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
     weight_decay: float = 0.0,
 ) -> torch.optim.Optimizer:
     """Adam (Kingma and Ba 2015), the decay a part of the gradient and on every parameter, as ESResNet was trained."""
-    parameters = groups(body, head, body_rate=body_rate, weight_decay=weight_decay, vectors=True)
+    parameters = groups(parts, weight_decay=weight_decay, vectors=True)
     return torch.optim.Adam(parameters, lr=lr, betas=(betas[0], betas[1]), eps=eps, fused=True)
 
 
 def sgd(
-    body: Iterable[nn.Module],
-    head: Iterable[nn.Module],
+    parts: Iterable[Part],
     *,
-    body_rate: float,
     lr: float,
     momentum: float = 0.9,
     nesterov: bool = False,
     weight_decay: float = 1e-4,
 ) -> torch.optim.Optimizer:
     """Stochastic gradient descent with momentum."""
-    parameters = groups(body, head, body_rate=body_rate, weight_decay=weight_decay)
+    parameters = groups(parts, weight_decay=weight_decay)
     return torch.optim.SGD(parameters, lr=lr, momentum=momentum, nesterov=nesterov, fused=True)
 
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {"adamw": adamw, "adam": adam, "sgd": sgd}
 
 
-def groups(
-    body: Iterable[nn.Module],
-    head: Iterable[nn.Module],
-    *,
-    body_rate: float,
-    weight_decay: float,
-    vectors: bool = False,
-) -> list[dict[str, Any]]:
+def groups(parts: Iterable[Part], *, weight_decay: float, vectors: bool = False) -> list[dict[str, Any]]:
     """Parameter groups: each holds its `scale` on the rate; matrices and kernels decay, `vectors` (gains, biases)
     where asked.
 
-    The body learns at `body_rate` times the head's rate (discriminative rates, Howard and Ruder 2018).
+    Parts learn at rates of their own (discriminative rates, Howard and Ruder 2018). What needs no gradient is left out.
     """
     made = []
-    for modules, scale in ((body, body_rate), (head, 1.0)):
+    for modules, scale in parts:
         trained = [p for module in modules for p in module.parameters() if p.requires_grad]
         for decays in (True, False):
             chosen = [p for p in trained if (p.ndim > 1) == decays]

@@ -17,13 +17,15 @@ class Stage:
     """A stretch of training. `body` is the rate below the head as a fraction of `lr`; `frontend` None keeps the last
     one.
 
-    `frozen` keeps everything below the head as it is, running statistics included. `start` "best" begins from the best
-    epoch of the stage before, "last" from its last one.
+    `events` is the rate of an event model within the encoder, as a fraction of the body's: 1 is one rate for both, 0
+    keeps it as it is. `frozen` keeps everything below the head as it is; what is kept keeps its running statistics,
+    and drops nothing. `start` "best" begins from the best epoch of the stage before, "last" from its last one.
     """
 
     epochs: int
     lr: float = 1e-3
     body: float = 1.0
+    events: float = 1.0
     schedule: Spec = field(default_factory=lambda: Spec("one_cycle"))
     frontend: Spec | None = None
     frozen: bool = False
@@ -107,6 +109,10 @@ class Recipe:
                 "a stage needs at least one epoch: set epochs to 1 or more",
             ),
             (all(stage.lr > 0 for stage in self.stages), "a learning rate is above zero: set lr, 1e-3 say"),
+            (
+                all(stage.events >= 0 for stage in self.stages),
+                "events is a fraction of a rate: 0 keeps the event model as it is, 1 learns it like all else",
+            ),
             (
                 self.batch > 1,
                 f"batch is {self.batch}; batch normalization needs at least 2 clips: set batch to 2 or more",

@@ -25,6 +25,9 @@ NEEDED = {"crop": {"seconds": 0.5}, "patch": {"frames": 20}, "resized": SMALL}
 NARROW = {"width": 8}
 SMALLER = dict.fromkeys(ENCODERS, NARROW) | {"small": NARROW | {"attention": 32}}
 SMALLER |= {"vggish": {"width": 1 / 16, "frames": 16}}
+EVENTS = {"events": {"name": "vggish", "width": 1 / 16, "frames": 16}}
+SMALLER |= dict.fromkeys(("vfm", "jrm"), NARROW | EVENTS | {"attention": 32})
+SMALLER |= {"cmam": NARROW | EVENTS | {"attention": 32, "queries": 16, "parts": 2}}
 WIDTHS = dict.fromkeys(ENCODERS, (4, 8, 16, 64)) | {"vggish": (1 / 32, 1 / 16, 1 / 8, 1)}
 """Three small widths and the published one."""
 

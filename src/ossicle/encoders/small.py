@@ -6,6 +6,7 @@ The base model of "Cross-task pre-training for on-device acoustic scene classifi
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
@@ -20,6 +21,8 @@ class AttentivePool(nn.Module):
 
     def __init__(self, channels: int, *, heads: int, hidden: int) -> None:
         super().__init__()
+        if min(heads, hidden) < 1:
+            raise ValueError(f"{heads} heads and attention over {hidden}: wanted at least 1 of each.")
         self.hidden = nn.Linear(channels, hidden, bias=False)
         self.score = nn.Linear(hidden, heads, bias=False)
 
@@ -31,13 +34,12 @@ class AttentivePool(nn.Module):
         return (self.weights(steps) @ steps.mT).flatten(1)
 
 
-class SmallCNN(nn.Module):
-    """The small CNN in two readings; `dim` is 8 width heads, 2048 at the published width of 64.
+class Convolutions(nn.Module):
+    """(B, M, F, N) -> (B, c, about N / 2^layers): convolutions, each with normalization, ReLU and a maximum over two.
 
-    "1d" convolves over time with maps x bins as input channels, the reading by which the published sizes add up: at 64
-    bins 529,344 convolution parameters, 1,920 of batch normalization and 528,384 of pooling. "2d" convolves over the
-    image and averages over frequency before the heads. Max pooling keeps an odd last step, so that even an image of one
-    frame passes.
+    `growth` has a layer's channels as multiples of `width`. "1d" convolves over time with maps x bins as input
+    channels, "2d" over the image, and averages over frequency at last. A maximum keeps an odd last step, so that even
+    an image of one frame passes.
     """
 
     def __init__(
@@ -47,34 +49,60 @@ class SmallCNN(nn.Module):
         maps: int = 1,
         reading: Literal["1d", "2d"] = "1d",
         width: int = 64,
-        heads: int = 4,
-        attention: int = 1024,
+        growth: Sequence[int] = (1, 2, 4, 8),
     ) -> None:
         super().__init__()
         if reading not in ("1d", "2d"):
             raise ValueError(f"reading {reading!r}; known: 1d, 2d.")
-        if min(bins, maps, width, heads, attention) < 1:
-            raise ValueError("bins, maps, width, heads and attention of a small CNN are at least 1.")
+        if min(bins, maps, width, *growth) < 1 or not growth:
+            raise ValueError(
+                "bins, maps, width and what is in growth are at least 1, and growth names a layer or more."
+            )
         self.reading = reading
-        channels = (maps * bins if reading == "1d" else maps, width, 2 * width, 4 * width, 8 * width)
+        channels = (maps * bins if reading == "1d" else maps, *(width * each for each in growth))
         layer = _layer_1d if reading == "1d" else _layer_2d
         self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(channels))
-        self.pool = AttentivePool(channels[-1], heads=heads, hidden=attention)
-        self.dim = heads * channels[-1]
-
-    def blocks(self) -> list[nn.Module]:
-        """The parts from stem to last, as parameter groups."""
-        return [*self.layers, self.pool]
+        self.channels = channels[-1]
 
     def steps(self, image: Tensor) -> Tensor:
-        """(B, M, F, N) -> (B, 8 width, about N / 16): what the heads attend to."""
+        """(B, M, F, N) -> (B, c, about N / 2^layers): what heads attend to."""
         steps = image.flatten(1, 2) if self.reading == "1d" else image
         for layer in self.layers:
             steps = layer(steps)
         return steps if self.reading == "1d" else steps.mean(2)
 
+    def forward(self, image: Tensor) -> Tensor:
+        return self.steps(image)
+
+
+class SmallCNN(Convolutions):
+    """The small CNN in two readings; `dim` is heads times the last layer's channels, 2048 as published.
+
+    "1d" is the reading by which the published sizes add up: at 64 bins 529,344 convolution parameters, 1,920 of batch
+    normalization and 528,384 of pooling. `growth` is that of `Convolutions`.
+    """
+
+    def __init__(
+        self,
+        *,
+        bins: int,
+        maps: int = 1,
+        reading: Literal["1d", "2d"] = "1d",
+        width: int = 64,
+        growth: Sequence[int] = (1, 2, 4, 8),
+        heads: int = 4,
+        attention: int = 1024,
+    ) -> None:
+        super().__init__(bins=bins, maps=maps, reading=reading, width=width, growth=growth)
+        self.pool = AttentivePool(self.channels, heads=heads, hidden=attention)
+        self.dim = heads * self.channels
+
+    def blocks(self) -> list[nn.Module]:
+        """The parts from stem to last, as parameter groups."""
+        return [*self.layers, self.pool]
+
     def attention(self, image: Tensor) -> Tensor:
-        """(B, M, F, N) -> (B, heads, about N / 16): where each head listens."""
+        """(B, M, F, N) -> (B, heads, about N / 2^layers): where each head listens."""
         return self.pool.weights(self.steps(image))
 
     def forward(self, image: Tensor) -> Tensor:
