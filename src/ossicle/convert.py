@@ -11,6 +11,8 @@ What loads:
   representations"), with their front end. Kernels are turned from time x frequency to frequency x time. The statistics
   of the first normalization are brought to images of deviation 1 (`Layout.of_unit_images`). Their ResNet-18 is told
   from ImageNet's by a first convolution of one map.
+- VGGish as ported to torch (`torchvggish`), with its front end, for images whose mean and deviation are left as they
+  are. The port's own ReLU on embeddings is not ours, and `pproc`, which whitens and quantizes them, is left out.
 - from .safetensors, .pth, .pt and .bin, told apart by content, or a folder that holds one of them, or `owner/name` on
   the hub (with `ossicle[hub]`);
 - as the file's only content or below `state_dict`, `model` or the like, with or without `module.`, `backbone.` or
@@ -66,11 +68,12 @@ class Converted:
 def convert(source: str | Path, out: str | Path, *, first_map: bool = False) -> Converted:
     """Writes the weights in a file, a folder or `owner/name` of the hub as the folder of a Backbone.
 
-    Its front end is the layout's (ESResNet's bands for ImageNet's), its normalization still open: no file holds it,
-    and the first stage of a training from it fits that on the training clips. `heard.json` beside it says that it
-    heard no sound; where it did, there is none, and runs from it are stamped "unknown". The config's `origin` tells
-    file, bytes, SHA-256 and layout. `first_map` keeps of the first convolution what it makes of the first map
-    (ImageNet's red), as fastai_audio does, behind a log-mel; without it a training on images of one map sums all.
+    Its front end is the layout's (ESResNet's bands for ImageNet's), its normalization still open: no file holds it, and
+    the first stage of a training from it fits that on the training clips; but VGGish wants none. `heard.json` beside it
+    says that it heard no sound; where it did, there is none, and runs from it are stamped "unknown". The config's
+    `origin` tells file, bytes, SHA-256 and layout. `first_map` keeps of the first convolution what it makes of the
+    first map (ImageNet's red), as fastai_audio does, behind a log-mel; without it a training on images of one map sums
+    all.
     ConvertError where the file is no weights, damaged, or of no layout known here; CheckpointError where the folder
     cannot be written.
     """
@@ -83,8 +86,9 @@ def convert(source: str | Path, out: str | Path, *, first_map: bool = False) -> 
     kept = _first_map(state, layout, path) if first_map else {}
     model = Backbone(Spec("logmel") if kept else layout.frontend, layout.encoder)
     model.encoder.load_state_dict(state | unit | kept)
+    model.as_is = layout.as_is
     left = sorted({name.partition(".")[0] for name in tensors if name.startswith(layout.beside)})
-    notes += [f"{name} is left out: it knows classes of its own" for name in left]
+    notes += [f"{name} is left out: {_why(name)}" for name in left]
     notes += [_spread(layout)] if unit else []
     notes += [f"of {name} only the first map's part is kept, for images of one" for name in kept]
     origin |= {"layout": layout.name} | ({"maps": "first"} if kept else {})
@@ -98,6 +102,10 @@ def _first_map(state: Mapping[str, Tensor], layout: Layout, path: Path) -> dict[
     if state[stem].shape[1] == 1:
         raise ConvertError(f"{path} is {layout.name}, for images of one map: there is no first one to choose")
     return {stem: state[stem][:, :1]}
+
+
+def _why(name: str) -> str:
+    return "it comes after the embedding" if name == "pproc" else "it knows classes of its own"
 
 
 def _spread(layout: Layout) -> str:

@@ -25,8 +25,9 @@ class Layout:
     """A published naming of weights: the encoder that they are for, behind its front end, and what its keys become.
 
     `beside` opens the keys that are left out; each `renamed` is a pattern and what stands in its place. The kernels
-    of `turned` ones are of (time, frequency). `silent` weights have heard no sound. `stem` names the first convolution
-    and its normalization where the images may have had a deviation of `spread` when the running statistics were kept.
+    of `turned` ones are of (time, frequency). `silent` weights have heard no sound, and ones that learned from images
+    `as_is` want them so. `stem` names the first convolution and its normalization where the images may have had a
+    deviation of `spread` when the running statistics were kept.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Layout:
     renamed: tuple[tuple[str, str], ...] = ()
     turned: bool = False
     silent: bool = True
+    as_is: bool = False
     stem: tuple[str, str] | None = None
     spread: float = 1.0
 
@@ -129,4 +131,15 @@ UCLSER20 = (
     _uclser20("VGG", Spec("vgg"), "dense_out.", ("conv0.conv", "conv0.bn")),
     _uclser20("CRNN", Spec("crnn"), "dense.", ("conv1.conv", "conv1.bn")),
 )
-LAYOUTS = (*TORCHVISION, *UCLSER20)
+TORCHVGGISH = Layout(
+    "VGGish",
+    Spec("vggish"),
+    Spec("vggish"),
+    beside=("pproc.",),
+    renamed=((r"^embeddings\.", "dense."),),
+    turned=True,
+    silent=False,
+    as_is=True,
+)
+"""Its dense layers take time, frequency and channel in our order. `pproc` whitens and quantizes what comes out."""
+LAYOUTS = (*TORCHVISION, *UCLSER20, TORCHVGGISH)
