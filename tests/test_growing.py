@@ -13,7 +13,7 @@ import torch
 from ossicle import assemble, train
 from ossicle.data.cache import Cache
 from ossicle.model import Backbone, Classifier, load
-from ossicle.recipe import Spec, from_dict
+from ossicle.recipe import RecipeError, Spec, from_dict
 
 RATE = 8000
 SOUND = {"sample_rate": RATE, "n_fft": 1024, "hop": 256}
@@ -102,3 +102,31 @@ def test_a_resnet_34_for_images_of_three_colors_hears_their_sum(tmp_path: Path) 
     torch.testing.assert_close(model.encoder.get_parameter("conv1.weight"), stem)
     image = torch.rand(2, 1, 1, 64, 46)
     torch.testing.assert_close(model.eval().encode(image), colors.eval().encode(image.expand(-1, -1, 3, -1, -1)))
+
+
+@pytest.mark.parametrize(
+    ("encoder", "change", "said"),
+    [
+        (
+            {"name": "resnet", "depth": 18, "width": 4},
+            {"sample_rate": 4000},
+            "hears at 4000 Hz, and before it was 8000",
+        ),
+        ({"name": "resnet", "depth": 18, "width": 4}, {"name": "bands"}, "32 bins and 3 maps.* are for 64 bins and 1"),
+        ({"name": "small", "width": 2, "attention": 8}, {"mels": 32}, "32 bins and 1 maps.*'small' are for 64 bins"),
+        ({"name": "crnn", "width": 4}, {"mels": 16}, "16 bins and 1 maps.*'crnn' are for 64 bins"),
+    ],
+)
+def test_a_stage_that_hears_what_the_one_before_could_not_is_refused_before_work(
+    sounds: Path, encoder: dict[str, Any], change: dict[str, Any], said: str
+) -> None:
+    """A rate of its own would go unnoticed: sound is decoded once, for the first stage."""
+    heard = {"name": "logmel", "mels": 64, "seconds": 1.5} | SOUND
+    bands = {"name": "bands", "sample_rate": RATE, "seconds": 1.5, "n_fft": 192, "win": 160, "hop": 100}
+    other = bands if change == {"name": "bands"} else heard | change
+    recipe = from_dict(
+        {"data": {"name": "csv", "path": str(sounds)}, "frontend": heard, "encoder": encoder, "objective": "supervised"}
+        | {"stages": [{"epochs": 1}, {"epochs": 1, "frontend": other}]}
+    )
+    with pytest.raises(RecipeError, match=said):
+        assemble.rehearse(recipe)

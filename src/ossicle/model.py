@@ -65,9 +65,31 @@ class Backbone(nn.Module):
         self.as_is = other.as_is
 
     def hear(self, frontend: Spec) -> None:
-        """Changes the front end and keeps the encoder; the normalization must be fitted again."""
-        self.frontend = _listener(frontend, self.policy).to(self.mean.device)
+        """Changes the front end and keeps the encoder; the normalization must be fitted again.
+
+        RecipeError where it hears at another rate than before, or makes images that the encoder's weights do not fit.
+        """
+        made = _listener(frontend, self.policy).to(self.mean.device)
+        if made.sample_rate != self.sample_rate:
+            raise RecipeError(
+                f"'{frontend.name}' of a stage hears at {made.sample_rate} Hz, and before it was {self.sample_rate} "
+                "Hz: sound is decoded for one rate, so give all front ends the same sample_rate"
+            )
+        if self._form(made) != self._form(self.frontend):
+            before = f"{self.frontend.bins} bins and {self.frontend.maps} maps"
+            raise RecipeError(
+                f"'{frontend.name}' of a stage makes images of {made.bins} bins and {made.maps} maps, and the layers "
+                f"of '{self.specs['encoder'].name}' are for {before}: give stages front ends that agree in these, or "
+                "take an encoder for images of any size, as resnet is"
+            )
+        self.frontend = made
         self.specs["frontend"] = frontend
+
+    def _form(self, frontend: Any) -> tuple[str, dict[str, torch.Size]]:
+        """The layers and the shapes of all weights that an encoder for this front end's images has."""
+        with torch.device("meta"):
+            fresh = self.specs["encoder"].build(ENCODERS, maps=frontend.maps, bins=frontend.bins)
+        return repr(fresh), {name: value.shape for name, value in fresh.state_dict().items()}
 
     def encode(self, image: Tensor) -> Tensor:
         """(B, C, M, F, N) images, not normalized -> (B, D) float32."""
