@@ -15,8 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from ossicle import cli, learn
-from ossicle.plan import continuing, data, inherited, pair, pretraining, recognizer
+from ossicle.plan import continuing, data, pretraining, recognizer
 from ossicle.recipe import RecipeError, to_dict
+from ossicle.starts import inherited, pair
 
 RATE = 8000
 SMALL = "--set encoder.width=4 --set frontend.mels=32 --precision fp32 --batch 8 --lr 0.003"

@@ -22,7 +22,7 @@ LEVELS = """
     assemble evaluate ship
     objectives machine deploy size convert
     material model run plan
-    teachers
+    teachers starts
     datasets checkpoint lock stops choice
     data views durable show layouts
     collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences

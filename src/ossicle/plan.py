@@ -1,21 +1,24 @@
-"""A source of recordings -> the Recipe that `pretrain` and `train` follow. Numbers that nobody gave are named here."""
+"""A source of recordings -> the Recipe that `pretrain`, `train` and `distill` follow. Numbers that nobody gave are
+named here.
+"""
 
 from __future__ import annotations
 
-import json
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from statistics import mode
 from typing import Any, Literal
 
-from ossicle import audio
+from ossicle import audio, teachers
 from ossicle.data.manifest import Manifest
 from ossicle.datasets import DATASETS, ONE_TEST, recognize
 from ossicle.datasets.release import TEST
 from ossicle.durable import read_json
 from ossicle.frontends import FRONTENDS
-from ossicle.recipe import Recipe, RecipeError, Spec, Split, Stage, from_dict
+from ossicle.recipe import Recipe, RecipeError, Spec, Split, Stage, from_dict, to_dict
+from ossicle.starts import choices, inherited, one_or_all
 
 SECONDS = 5.0  # of the window, at most
 SAMPLE_RATE = 22_050  # at most
@@ -45,6 +48,9 @@ CONTINUED_RATE = 0.3  # of the rate that was learned at last
 FROM_PRETRAINING = Stage(15, lr=1e-2, body=0.03)
 FROM_SCRATCH = Stage(50, lr=1e-3)
 BATCH = 16
+
+STUDENT = Stage(100, lr=1e-3)
+FRAME, STEP = 0.025, 0.010  # seconds of a student's frames, and from one to the next, as published
 
 
 Unlabelled = Literal["npid", "contrastive", "joint"]
@@ -93,7 +99,7 @@ def pretraining(
     """Instance discrimination (NPID) on pieces of the window, contrastive learning on pairs of them, or both, labels
     unused: on log-mel images by a ResNet-18, or with what an earlier run or converted weights hear and see by.
     """
-    begun = None if start is None else _one_or_all(start, fold, folds)
+    begun = None if start is None else one_or_all(start, fold, folds)
     named = data(source)
     built = _built(named, begun, fold, seconds, sample_rate)
     pieces = "clips" if "segment" in named.args else "recordings"
@@ -133,9 +139,9 @@ def continuing(source: str | Path | Spec, start: str | Path, *, fold: int | None
 
     RecipeError where `start` is no finished pretraining, or one whose memory is gone.
     """
-    begun = _one_or_all(start, fold, folds)
+    begun = one_or_all(start, fold, folds)
     built = inherited(begun, fold)
-    done = _choices(begun, fold)[0] / "recipe.json"
+    done = choices(begun, fold)[0] / "recipe.json"
     if not done.is_file():
         raise RecipeError(f"{start} is a model without its run, and what it remembers is gone: begin with --from")
     earlier = from_dict(read_json(done))
@@ -179,7 +185,7 @@ def recognizer(
     """
     named, alone = data(source), fold is None and not folds
     fold = TEST if alone and named.name in ONE_TEST else fold
-    begun = None if start is None else _one_or_all(start, fold, folds)
+    begun = None if start is None else one_or_all(start, fold, folds)
     recipe = Recipe(
         name="train",
         data=named,
@@ -193,6 +199,67 @@ def recognizer(
     return recipe.override({"split.fold": fold, "split.valid": "next"}) if alone else recipe
 
 
+def student(
+    source: str | Path | Spec | None,
+    taught_by: Sequence[str | Path],
+    *,
+    unlabelled: Sequence[str | Path] = (),
+    start: str | Path | None = None,
+    fold: int | None = None,
+    folds: bool = False,
+    seconds: float | None = None,
+    sample_rate: int | None = None,
+) -> Recipe:
+    """The published small CNN on log-mel images, or what `start` hears and sees by, taught by one run or several.
+
+    Its window is the first teacher's, which answers about whole windows: folders of `unlabelled` recordings are cut
+    into as long clips, and may be all there is to learn from. Where a teacher's folder holds one run a fold, each fold
+    has its own. RecipeError where there is nothing to learn from, or nobody to teach.
+    """
+    if not taught_by:
+        raise RecipeError("a student needs a teacher: give a run that knows classes, --teacher runs/rec")
+    alone = fold is None and not folds
+    placed = [one_or_all(each, fold, folds) for each in taught_by]
+    heard = teachers.read(choices(placed[0], fold)[0]).frontend.build(FRONTENDS)
+    window = seconds or heard.seconds
+    named, labelled = _joined(None if source is None else data(source), unlabelled, window)
+    fold = TEST if alone and source is not None and data(source).name in ONE_TEST else fold
+    if start is None:
+        frontend = _fine(sample_rate or min(SAMPLE_RATE, heard.sample_rate), window)
+        built: dict[str, Any] = {"frontend": frontend, "encoder": Spec("small")}
+    else:
+        begun = one_or_all(start, fold, folds)
+        built = _built(named, begun, fold, seconds, sample_rate) | {"start": begun}
+    recipe = Recipe(
+        name="distill",
+        data=named,
+        **built,
+        objective=Spec("distill", {"teachers": placed}),
+        views=(Spec("roll"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
+        stages=(STUDENT,),
+        batch=BATCH,
+    )
+    valid = "next" if labelled else None
+    return recipe.override({"split.fold": fold, "split.valid": valid}) if alone else recipe
+
+
+def _joined(named: Spec | None, unlabelled: Sequence[str | Path], window: float) -> tuple[Spec, bool]:
+    """All sets as one, the labelled one first, and whether it has labels."""
+    sound = [Spec("folder", {"path": str(path), "labels": False, "segment": window}) for path in unlabelled]
+    sets = [*([named] if named else []), *sound]
+    if not sets:
+        raise RecipeError("nothing to learn from: give labelled data, or folders of sound by --unlabelled")
+    labelled = named is not None and bool(named.build(DATASETS).classes)
+    return (Spec("merged", {"sets": [to_dict(each) for each in sets]}) if sets[1:] else sets[0]), labelled
+
+
+def _fine(sample_rate: int, seconds: float) -> Spec:
+    """Log-mel energies of short frames, for an encoder that shrinks time by itself."""
+    frame = round(FRAME * sample_rate)
+    framed = {"win": frame, "n_fft": 1 << (frame - 1).bit_length(), "hop": round(STEP * sample_rate), "mels": MELS}
+    return Spec("logmel", {"sample_rate": sample_rate, "seconds": seconds, **framed})
+
+
 def _built(
     named: Spec, begun: str | None, fold: int | None, seconds: float | None, sample_rate: int | None
 ) -> dict[str, Any]:
@@ -204,46 +271,3 @@ def _built(
     asked = {"seconds": seconds, "sample_rate": sample_rate}
     changed = {name: value for name, value in asked.items() if value is not None}
     return built | {"frontend": Spec(built["frontend"].name, {**built["frontend"].args, **changed})}
-
-
-def _one_or_all(start: str | Path, fold: int | None, folds: bool) -> str:
-    """`start`, paired with the folds where it holds one pretraining for each."""
-    begun = pair(start)
-    if "{fold}" in begun and fold is None and not folds:
-        raise RecipeError(f"{start} holds one pretraining a fold: say which with --fold, or train all with --folds")
-    return begun
-
-
-def pair(start: str | Path) -> str:
-    """`runs/pre` -> `runs/pre/fold{fold}` where it holds one run a fold (and `-seed{seed}` where seeds were asked for),
-    else as it is.
-    """
-    names = [path.parent.name for path in Path(start).glob("fold[0-9]*/recipe.json")]
-    if not names:
-        return str(start)
-    return str(Path(start) / ("fold{fold}-seed{seed}" if all("-seed" in name for name in names) else "fold{fold}"))
-
-
-def inherited(start: str, fold: int | None) -> dict[str, Any]:
-    """The front end, encoder, length policy and channels of the model to begin from (any fold's, where it is open)."""
-    choices = _choices(start, fold)
-    for folder in choices:
-        for config in (folder / "model" / "config.json", folder / "config.json"):
-            if config.is_file():
-                found = json.loads(config.read_text(encoding="utf-8"))
-                specs = {name: _spec(found[name]) for name in ("frontend", "encoder")}
-                return specs | {name: found[name] for name in ("policy", "channels")}
-    unfinished = any((folder / "recipe.json").is_file() for folder in choices)
-    reason = "is a run that is not finished: start it again with the same command" if unfinished else "holds no model"
-    raise RecipeError(f"{start} {reason}. --from takes a finished run, or a model's folder")
-
-
-def _choices(start: str, fold: int | None) -> list[Path]:
-    """The folders that `start` stands for: one, or those of every fold and seed that it names and that are open."""
-    known = start if fold is None else start.replace("{fold}", str(fold))
-    place = Path(known.replace("{fold}", "*").replace("{seed}", "*"))
-    return [place] if str(place) == str(Path(known)) else sorted(place.parent.glob(place.name))
-
-
-def _spec(tree: dict[str, Any]) -> Spec:
-    return Spec(tree["name"], {name: value for name, value in tree.items() if name != "name"})

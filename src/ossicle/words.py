@@ -5,7 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-TOLD = ("loss", "feature_sd", "accuracy", "valid_accuracy", "valid_knn_accuracy", "valid_mAP", "valid_knn_mAP")
+TOLD = (
+    "loss",
+    "divergence",
+    "feature_sd",
+    "accuracy",
+    "valid_accuracy",
+    "valid_knn_accuracy",
+    "valid_mAP",
+    "valid_knn_mAP",
+)
 STAMPS = {
     "transductive": "pretraining is transductive: it heard clips of the test fold",
     "leaky": "leaky: a teacher had heard clips of the test fold",

@@ -1,4 +1,4 @@
-"""Verbs that learn, and what they learn from: data, convert, pretrain, train, run."""
+"""Verbs that learn, and what they learn from: data, convert, pretrain, train, distill, run."""
 
 from __future__ import annotations
 
@@ -120,6 +120,48 @@ def train(
     heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate}
     recipe = plan.recognizer(source, start=start, fold=learning.fold, folds=folds, **heard)
     recipe = recipe.override(given(**{"split.few": few}) | learning.changes())
+    print(learn(recipe, out, **learning.ways(), folds=folds))
+    after = "report" if folds else "export" if recipe.split.fold is None else "evaluate"
+    close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
+    return 0
+
+
+@app.command
+def distill(
+    source: str | None = None,
+    /,
+    *,
+    teacher: Annotated[tuple[str, ...], option("A run that knows classes; give several for an ensemble.")],
+    out: Out,
+    unlabelled: Annotated[tuple[str, ...], option("A folder of recordings to learn from too, without labels.")] = (),
+    folds: Folds = False,
+    how: Annotated[
+        Literal["average", "augmented", "logits"] | None,
+        option("Of several teachers: the mean of probabilities [default], each in turn, or the mean of logits."),
+    ] = None,
+    temperature: Annotated[float | None, option("Softens what the teachers say [default: 1].")] = None,
+    hard: Annotated[float | None, option("The share of a clip's loss that is by its label [default: 0].")] = None,
+    hear: Annotated[
+        Literal["clips", "views"] | None,
+        option("What teachers answer about: whole clips, once [default], or at each step the student's view."),
+    ] = None,
+    start: From = None,
+    seconds: Seconds = None,
+    rate: Rate = None,
+    learning: Learning = USUAL,
+) -> int:
+    """Teach a small student what one run or several know: DIR, CSV or esc10:PATH, and recordings without labels.
+
+    Without either --fold or --folds, one fold is held out to calibrate on.
+    """
+    from ossicle import plan
+    from ossicle.learn import learn
+
+    heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate, "fold": learning.fold, "folds": folds}
+    recipe = plan.student(source, teacher, unlabelled=unlabelled, start=start, **heard)
+    ways = {"how": how, "temperature": temperature, "hard": hard, "hear": hear}
+    asked = given(**{f"objective.{name}": value for name, value in ways.items()})
+    recipe = recipe.override(asked | learning.changes())
     print(learn(recipe, out, **learning.ways(), folds=folds))
     after = "report" if folds else "export" if recipe.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
