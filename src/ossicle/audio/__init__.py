@@ -3,6 +3,7 @@
     files.py      probe, read, blocks: from a path to samples
     sound.py      Sound: one open file, mixed, resampled, held to its header
     raw.py        read_raw: from a pipe to samples
+    writing.py    write: from samples to a file of 16 bits
     waves.py      length policies, silence, and facts about samples
     resample.py   other rates, and where a part of a file lies on the whole's own grid
     container.py  what the bytes around the sound promise; mpeg.py: MP3's
@@ -21,6 +22,7 @@ from ossicle.audio.opening import digest
 from ossicle.audio.raw import read_raw
 from ossicle.audio.sound import FORMATS, AudioInfo, Sound
 from ossicle.audio.waves import Census, examine, fit, trim_silence, window_starts
+from ossicle.audio.writing import write
 
 __all__ = [
     "FORMATS",
@@ -38,4 +40,5 @@ __all__ = [
     "shown",
     "trim_silence",
     "window_starts",
+    "write",
 ]

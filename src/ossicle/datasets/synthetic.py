@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import json
 import wave
 from collections.abc import Iterator
 from dataclasses import replace
@@ -13,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import default_rng
 
-from ossicle.data.intake import Problem, refuse
 from ossicle.data.manifest import Manifest
 from ossicle.datasets import listing
+from ossicle.datasets.making import once
 from ossicle.datasets.scan import UNKNOWN
 from ossicle.datasets.sounds import SAMPLE_RATE, SOUNDS, heard
 
@@ -41,18 +40,7 @@ def synthetic(path: str | Path, *, per_class: int = 40, unlabelled: int = 0, see
     """
     root = Path(path)
     made = {"per_class": per_class, "seed": seed, "unlabelled": unlabelled, "version": VERSION}
-    stamp, begun = root / "synthetic.json", root / "synthetic.json.begun"
-    if stamp.is_file():
-        found = json.loads(stamp.read_text())
-        if found != made:
-            refuse([Problem("refuse", 69, f"{root} holds sounds made with {found}, not {made}; give another folder")])
-    elif root.is_dir() and any(root.iterdir()) and not begun.is_file():
-        refuse([Problem("refuse", 69, f"{root} holds other files; give a new folder for the sounds")])
-    else:
-        (root / "audio").mkdir(parents=True, exist_ok=True)
-        begun.write_text(json.dumps(made))
-        _make(root, per_class, unlabelled, seed)
-        begun.replace(stamp)
+    once(root / "synthetic.json", made, lambda: _make(root, per_class, unlabelled, seed))
     table = root / "clips.csv"
     return replace(listing.listing(table), name="synthetic", classes=tuple(SOUNDS), folds=tuple(range(1, FOLDS + 1)))
 
@@ -70,6 +58,7 @@ def _plan(per_class: int, unlabelled: int, seed: int) -> Iterator[_Sound]:
 
 
 def _make(root: Path, per_class: int, unlabelled: int, seed: int) -> None:
+    (root / "audio").mkdir(exist_ok=True)
     with (root / "clips.csv").open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["filename", "label", "fold", "group"])
