@@ -2,7 +2,10 @@
 
 import csv
 import hashlib
+from collections import Counter
 from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -249,6 +252,20 @@ def test_scenes_share_their_events():
     for label in set().union(*(scene.labels for scene in SCENES.values())):
         assert sum(label in scene.labels for scene in SCENES.values()) >= 2
     assert all(sum(scene.backgrounds.values()) <= 1 for scene in SCENES.values())
+
+
+def test_who_hears_every_event_weighs_scenes_as_poisson_says(monkeypatch):
+    from scipy.stats import poisson
+
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[2] / "benchmarks"))
+    likelihood = import_module("scenes").likelihood
+    one = Scene({"rain": 0.25}, {"dog": Often(2.5, 6), "horn": Often(0.5, 0)})
+    other = Scene({"rain": 0.5}, {"dog": Often(1.0, 6), "horn": Often(1.5, 0)})
+    ratio = likelihood(one, "rain", Counter(dog=3)) - likelihood(other, "rain", Counter(dog=3))
+    dog, horn = (poisson.logpmf(n, a) - poisson.logpmf(n, b) for n, a, b in [(3, 2.5, 1.0), (0, 0.5, 1.5)])
+    assert ratio == pytest.approx(np.log(0.25 / 0.5) + dog + horn)
+    assert likelihood(one, "", Counter()) == pytest.approx(np.log(0.75) - 3.0)
+    assert likelihood(one, "fire", Counter()) == likelihood(one, "", Counter(cat=1)) == -np.inf
 
 
 @pytest.mark.slow

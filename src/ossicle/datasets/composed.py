@@ -145,5 +145,5 @@ def _places(events: Manifest, plan: Plan) -> Iterator[Place]:
 def _source(clip: Clip, plan: Plan) -> Source:
     wave = audio.read(clip.path, sample_rate=plan.sample_rate, start=clip.start, stop=clip.stop)
     if not wave.any():
-        refuse([Problem("refuse", 0, "is digital silence; leave it out", clip.name)])
+        refuse([Problem("refuse", 11, "is digital silence; leave it out", clip.name)])
     return Source(clip.recording, audio.trim_silence(wave, below_db=BELOW_DB)[0].copy())
