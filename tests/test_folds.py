@@ -154,6 +154,24 @@ def test_encoders_test_folds_are_opened_where_that_is_asked_for_and_once(sounds,
     assert folds.tabulate(folds.cells(recipe, tmp_path))["rows"][0]["folds"] == [1, 2]
 
 
+def test_settings_are_chosen_on_validation_parts_and_no_test_fold_is_opened(thirds, cache, tmp_path, monkeypatch):
+    recipe = recipe_for(
+        thirds, split={"valid": "next"}, variants=[{"name": "one"}, {"name": "two", "seed": 1}], **SHORT
+    )
+    table = folds.run(recipe, tmp_path, cache=cache, evaluate=False)
+    assert not list(tmp_path.rglob("evaluation.json"))
+    assert [(row["by"], row["openings"]) for row in table["rows"]] == [("validation", 0)] * 2
+    for row in table["rows"]:
+        results = [read_json(tmp_path / row["variant"] / f"fold{fold}" / "result.json") for fold in row["folds"]]
+        assert row["accuracy"] == [result["valid"]["valid_accuracy"] for result in results]
+    one, two = table["rows"]
+    assert two["against_first"]["folds"]["mean"] == pytest.approx(two["mean"] - one["mean"])
+    with monkeypatch.context() as nothing_is_left:
+        nothing_is_left.setattr(folds, "fit", None)
+        assert folds.run(recipe, tmp_path, cache=cache, evaluate=False) == table
+    assert [row["by"] for row in folds.run(recipe, tmp_path, cache=cache)["rows"]] == ["test", "test"]
+
+
 def test_variants_of_encoders_are_compared_on_the_validation_part(thirds, cache, tmp_path):
     variants = [{"name": "one"}, {"name": "two", "seed": 1}, {"name": "bare", "split.valid": None}]
     recipe = recipe_for(thirds, "npid", split={"valid": "next"}, variants=variants, **SHORT)

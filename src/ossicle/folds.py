@@ -84,14 +84,14 @@ def run(
     folds: Iterable[int] | None = None,
     seeds: Iterable[int] | None = None,
     jobs: int = 1,
-    evaluate: bool = False,
+    evaluate: bool | None = None,
     keep_models: bool = True,
     cache: Cache | None = None,
     tell: Tell = quiet,
 ) -> dict[str, Any]:
-    """Runs what is missing of a recipe's table and writes OUT/table.json. Each classifier's test fold is opened, once;
-    an encoder's only where `evaluate` says so, and once too: without, its row is what the validation part says, if
-    there is one.
+    """Runs what is missing of a recipe's table and writes OUT/table.json. `evaluate` opens the test fold of each run,
+    once: of classifiers (None), of encoders too (True), or of none (False), as when settings are chosen. A row that did
+    not open it is what the validation part says, if there is one.
 
     `jobs` cells run at a time, each in a process of its own with its share of the threads, telling no steps.
     `keep_models` False removes each cell's weights after its evaluation: a benchmark needs the numbers only.
@@ -109,13 +109,13 @@ def run(
 
 
 def work(
-    cell: Cell, *, evaluate: bool = False, keep_model: bool = True, cache: Cache | None = None, tell: Tell = quiet
+    cell: Cell, *, evaluate: bool | None = None, keep_model: bool = True, cache: Cache | None = None, tell: Tell = quiet
 ) -> dict[str, Any]:
-    """One cell: trained and, if it knows classes or is asked to, evaluated; or read where that is done."""
+    """One cell: trained and, as `run` has it, evaluated; or read where that is done."""
     if (known := distributed.first(_known, cell, evaluate)) is not None:
         return known
     result = fit(cell.recipe, cell.folder, cache=cache, tell=tell)
-    if result["kind"] != Classifier.kind and not evaluate:
+    if not (result["kind"] == Classifier.kind if evaluate is None else evaluate):
         return result
     result = distributed.first(final, cell.folder, cache=cache)
     if not keep_model and distributed.rank() == 0:
@@ -123,9 +123,10 @@ def work(
     return result
 
 
-def _known(cell: Cell, evaluate: bool) -> dict[str, Any] | None:
-    """What is there to be read of this very cell: its evaluation, or the result of an encoder that wants none."""
-    done = cell.folder / ("result.json" if _is_encoder(cell) and not evaluate else "evaluation.json")
+def _known(cell: Cell, evaluate: bool | None) -> dict[str, Any] | None:
+    """What is there to be read of this very cell: its evaluation, or the result of one that wants none."""
+    wanted = not _is_encoder(cell) if evaluate is None else evaluate
+    done = cell.folder / ("evaluation.json" if wanted else "result.json")
     same = done.exists() and from_dict(read_json(cell.folder / "recipe.json")) == cell.recipe
     return read_json(done) if same else None
 
@@ -166,17 +167,17 @@ def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
     paired difference to the first variant at the same point of the grid (for several labels a clip, of the share of
     classes told rightly).
 
-    The score is a classifier's accuracy on the test fold (mAP for several labels a clip). An encoder's is 5-NN's, and
-    under `linear` are the same numbers of a linear probe: on the test fold where all of the table's encoders were
-    evaluated on theirs, else on the validation part. `not_compared` says why there is no difference. A grid of encoders
-    adds `best`, the best point of each variant, and `average`, the mean of these over variants, as DLS sets its
-    parameters.
+    The score is a classifier's accuracy (mAP for several labels a clip). An encoder's is 5-NN's, and under `linear` are
+    the same numbers of a linear probe. It is that on the test fold where all of the table's classifiers, or encoders,
+    were evaluated on theirs, else on the validation part. `not_compared` says why there is no difference. A grid of
+    encoders adds `best`, the best point of each variant, and `average`, the mean of these over variants, as DLS sets
+    its parameters.
     """
     every = list(every)
-    opened = all((cell.folder / "evaluation.json").exists() for cell in every if _is_encoder(cell))
+    closed = {_is_encoder(cell) for cell in every if not (cell.folder / "evaluation.json").exists()}
     piles: dict[tuple[str, str], Pile] = {}
     for cell in every:
-        if scores := _scores(cell, opened):
+        if scores := _scores(cell, _is_encoder(cell) not in closed):
             piles.setdefault((cell.variant, titled(cell.point)), []).append((cell, scores))
     first = next(iter(piles), ("", ""))[0]
     rows = [
@@ -188,9 +189,10 @@ def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
 
 def _scores(cell: Cell, opened: bool) -> list[Score]:
     """What there is to show of a cell; the linear probe of an encoder comes second."""
-    place, encoder = cell.folder / "evaluation.json", _is_encoder(cell)
-    valid = read_json(cell.folder / "result.json").get("valid", {}) if encoder else {}
-    told: dict[str, Mapping[str, Any]] = {way: _below(f"valid_{way}_", valid) for way in ("knn", "linear")}
+    place, done, encoder = cell.folder / "evaluation.json", cell.folder / "result.json", _is_encoder(cell)
+    valid = read_json(done).get("valid", {}) if done.exists() else {}
+    ways = {"knn": "valid_knn_", "linear": "valid_linear_"} if encoder else {"": "valid_"}
+    told: dict[str, Mapping[str, Any]] = {way: _below(prefix, valid) for way, prefix in ways.items()}
     by, files = "validation", answers.VALID
     if place.exists() and (opened or not valid):
         found = read_json(place)

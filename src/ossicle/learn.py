@@ -24,7 +24,7 @@ def learn(
     fold: int | None = None,
     seeds: Iterable[int] = (),
     jobs: int = 1,
-    evaluate: bool = False,
+    evaluate: bool | None = None,
     allow: tuple[str, ...] = (),
     device: str = "auto",
 ) -> str:

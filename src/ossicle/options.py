@@ -19,9 +19,9 @@ def given(**options: Any) -> dict[str, Any]:
     return {name: value for name, value in options.items() if value is not None}
 
 
-def option(help: str, *names: str) -> Parameter:
-    """A parameter's help, and its names where the function's own would not do."""
-    return Parameter(name=names or None, help=help)
+def option(help: str, *names: str, negative: str | None = None) -> Parameter:
+    """A parameter's help, its names where the function's own would not do, and what says no to it, if anything does."""
+    return Parameter(name=names or None, help=help, negative=negative or ())
 
 
 Out = Annotated[Path, option("The folder to write; an unfinished run in it goes on.", "--out", "-o")]

@@ -177,7 +177,14 @@ def run(
     folds: Folds = False,
     seeds: Annotated[tuple[int, ...], option("One run for each of these seeds.")] = (),
     jobs: Annotated[int, option("Runs of a table at a time, each in a process of its own.")] = 1,
-    evaluate: Annotated[bool, option("Open the test folds of a table's encoders too: kNN and linear probe.")] = False,
+    evaluate: Annotated[
+        bool | None,
+        option(
+            "Open the test folds of all runs of a table (of encoders kNN and linear probe), or of none, to choose on "
+            "validation parts; else classifiers'.",
+            negative="--no-evaluate",
+        ),
+    ] = None,
     find_lr: Annotated[bool, option("Only try the first stage's rates, suggest one, draw OUT-lr.svg.")] = False,
     learning: Learning = USUAL,
 ) -> int:
@@ -195,7 +202,7 @@ def run(
             raise UsageError("--find-lr tries the rates of one run: leave out --folds, --seeds and --evaluate")
         return _find_lr(recipe, asked, out, learning.device)
     several = folds or bool(seeds or asked.variants or asked.grid)
-    if evaluate and not several:
+    if evaluate is not None and not several:
         raise UsageError(f"--evaluate is for tables: add --folds, or after this run say ossicle evaluate {shown(out)}")
     ways = learning.ways() | ({} if folds else {"fold": asked.split.fold})
     print(learn(asked, out, **ways, folds=several, seeds=seeds, jobs=jobs, evaluate=evaluate))
