@@ -98,11 +98,12 @@ def counted(row: Mapping[str, Any]) -> str:
 
 
 def scored(result: dict[str, Any]) -> str:
-    """An evaluation: the summary, a line a class, and the commonest mistakes."""
+    """An evaluation: the summary, a line a class, device and city, and the commonest mistakes."""
     fold = "" if result["fold"] is None else f" fold {result['fold']}"
     lines = [f"{result['data']}{fold}: {result['clips']} clips, looked at for the {_nth(result['openings'])} time"]
     lines += [f"  {name:16}{text}" for name, text in _summary(result)]
-    return "\n".join([*lines, *_stamp(result), *_classes(result["classes"]), *_confusions(result)])
+    rows = [*_classes(result["classes"]), *_conditions(result.get("conditions", {})), *_confusions(result)]
+    return "\n".join([*lines, *_stamp(result), *rows])
 
 
 def _classes(rows: dict[str, dict[str, Any]]) -> list[str]:
@@ -115,6 +116,18 @@ def _classes(rows: dict[str, dict[str, Any]]) -> list[str]:
         ratio = row.get("within_to_between")
         spread = f"{'-' if ratio is None else f'{ratio:.2f}':>16}" if encoder else ""
         lines.append(f"  {label:20}{''.join(f'{share:>10}' for share in shares)}{row['support']:8}{spread}")
+    return lines
+
+
+def _conditions(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
+    """A line a device, a line a city; those that nothing learned from was recorded with or in are `(new)`."""
+    lines = []
+    for condition, rows in found.items():
+        names = [name for name in ("accuracy", "class_accuracy", "mAP") if any(name in row for row in rows.values())]
+        lines.append(f"  {condition:20}{''.join(f'{name:>16}' for name in names)}{'clips':>8}")
+        for value, row in rows.items():
+            title = f"{value} (new)" if row.get("new") else value
+            lines.append(f"  {title:20}{''.join(f'{percent(row[name]):>16}' for name in names)}{row['clips']:8}")
     return lines
 
 

@@ -21,17 +21,26 @@ def evaluate(
     knn: Annotated[int, option("Of an encoder: how many nearest neighbors vote.")] = 5,
     sigma: Annotated[float, option("Of an encoder: a neighbor of cosine s has the vote exp(s / sigma).")] = 0.07,
     hop: Annotated[float | None, option("Seconds from window to window [default: the recipe's, or a window].")] = None,
+    submission: Annotated[
+        Path | None, option("Score nothing: write the answers about other data to this file, as DCASE takes them.")
+    ] = None,
+    year: Annotated[int, option("Of a submission: the challenge's year; from 2020 on it holds probabilities.")] = 2020,
 ) -> int:
     """Accuracy of a run on its test fold, or on other data: classes, confusion; kNN and linear probe of an encoder.
 
     Of a folder with one run a fold, each is evaluated.
     """
     from ossicle import datasets, words
-    from ossicle.evaluate import final
+    from ossicle.evaluate import final, submit
     from ossicle.run import is_run
 
-    runs = [] if is_run(folder) else sorted(path.parent for path in folder.glob("fold*/recipe.json"))
     manifest = None if source is None else datasets.load(source)
+    if submission is not None:
+        if manifest is None:
+            raise UsageError("--submission answers about an evaluation set: name it after the run")
+        close(submit(folder, manifest, submission, year=year, hop=hop), next=f"ossicle report {shown(folder)}")
+        return 0
+    runs = [] if is_run(folder) else sorted(path.parent for path in folder.glob("fold*/recipe.json"))
     results = [final(one, manifest, k=knn, sigma=sigma, hop=hop) for one in runs or [folder]]
     print("\n".join(words.scored(result) for result in results))
     after = f"train LABELLED --from {shown(folder)} -o runs/rec"

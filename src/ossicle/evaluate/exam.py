@@ -20,6 +20,7 @@ from ossicle.data.manifest import Manifest
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write_json
 from ossicle.evaluate import answers, measures
+from ossicle.evaluate.conditions import by_condition
 from ossicle.evaluate.glance import glance, score
 from ossicle.evaluate.intervals import bootstrap
 from ossicle.evaluate.measures import knn, known, linear_probe
@@ -49,6 +50,11 @@ class _Exam:
     def asked(self) -> np.ndarray:
         return np.sort(np.concatenate([test for _, test in self.deals]))
 
+    @property
+    def learned(self) -> Manifest | None:
+        """What the run, or its bank, learned from, if it is asked about its own test fold."""
+        return self.whole.select(self.deals[0][0]) if self.own and len(self.deals) == 1 else None
+
 
 def final(
     folder: str | Path,
@@ -69,8 +75,8 @@ def final(
     A clip longer than a window is heard in windows `hop` seconds apart (the recipe's unless given, else a window), and
     its answer or feature is their mean. Other data's name is added to the files' names. `openings` counts how often
     this was done; `pretraining` says whether pretraining heard the test clips, `heard` how many of their files were
-    learned from anywhere; `thin` names classes whose accuracy says little. Raises EvaluationError, ValueError,
-    DataError.
+    learned from anywhere; `thin` names classes whose accuracy says little; `conditions` are the scores by device and by
+    city (`by_condition`). Raises EvaluationError, ValueError, DataError.
     """
     run = Run.open(folder)
     if not run.done:
@@ -86,9 +92,11 @@ def final(
     tag = "" if exam.own else answers.tag(exam.whole.name)
     origin = _origin(run, followed, model, exam, content) | {"hop": hop}
     if isinstance(model, Classifier):
-        return _record(run, tag, part, origin, {"classifier": predict(model, replace(source, manifest=part), hop=hop)})
+        answered = {"classifier": predict(model, replace(source, manifest=part), hop=hop)}
+        return _record(run, tag, part, origin, answered, exam.learned)
     vote = partial(knn, k=k, sigma=sigma)
-    return _record(run, tag, part, origin | {"k": k, "sigma": sigma}, _frozen(model, source, exam, vote, hop))
+    found = _frozen(model, source, exam, vote, hop)
+    return _record(run, tag, part, origin | {"k": k, "sigma": sigma}, found, exam.learned)
 
 
 def _exam(run: Run, followed: recipe.Recipe, model: Backbone | Classifier, manifest: Manifest | None) -> _Exam:
@@ -171,7 +179,14 @@ def _interval(part: Manifest, found: Prediction) -> dict[str, Any]:
     return {"interval": {"low": over.low, "high": over.high, "over": over.over}}
 
 
-def _record(run: Run, tag: str, part: Manifest, origin: dict[str, Any], found: dict[str, Prediction]) -> dict[str, Any]:
+def _record(
+    run: Run,
+    tag: str,
+    part: Manifest,
+    origin: dict[str, Any],
+    found: dict[str, Prediction],
+    learned: Manifest | None,
+) -> dict[str, Any]:
     place = run.folder / f"evaluation{tag}.json"
     before = read_json(place) if place.exists() else (run.result or {}) if not tag else {}
     openings = before.get("openings", 0) + 1
@@ -180,6 +195,8 @@ def _record(run: Run, tag: str, part: Manifest, origin: dict[str, Any], found: d
     bad = int((~found[first].valid).sum())
     result = origin | {"openings": openings, "bad": bad, "thin": _thin(part), "by": first} | scores[first]
     result |= {name: scores[name] for name in others}
+    if conditions := by_condition(part, found[first], learned):
+        result["conditions"] = conditions
     if origin["kind"] == Backbone.kind:
         for label, ratio in zip(part.classes, _spreads(part, found[first]), strict=True):
             result["classes"][label]["within_to_between"] = ratio

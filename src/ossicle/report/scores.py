@@ -208,7 +208,7 @@ def classes(test: dict[str, Any]) -> Markup | None:
     rows = [
         (
             name,
-            *(_bar(row.get(key)) for key in ("precision", "recall", "ap")),
+            *(bar(row.get(key)) for key in ("precision", "recall", "ap")),
             *([_ratio(row.get(SPREAD))] if spread else []),
             row.get("support", "–"),
         )
@@ -221,10 +221,11 @@ def classes(test: dict[str, Any]) -> Markup | None:
 
 
 def _ratio(value: float | None) -> Markup:
-    return tag("td", "–") if value is None else _bar(min(value, 1.0), f"{value:.2f}")
+    return tag("td", "–") if value is None else bar(min(value, 1.0), f"{value:.2f}")
 
 
-def _bar(share: float | None, said: str | None = None) -> Markup:
+def bar(share: float | None, said: str | None = None) -> Markup:
+    """A cell with a share, as a number over a bar of its length."""
     if share is None:
         return tag("td", "–")
     return tag("td", tag("span", said or percent(share, 0)), class_="bar", style=f"--p: {share:.3f}")

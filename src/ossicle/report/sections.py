@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ossicle.datasets import described
-from ossicle.report import arms, boxes, heard, resolutions, scores
+from ossicle.report import arms, boxes, conditions, heard, resolutions, scores
 from ossicle.report.arms import Arm
 from ossicle.report.found import Found
 from ossicle.report.learning import learning
@@ -69,6 +69,7 @@ def run(found: Found) -> list[Markup | None]:
         part("Tests", scores.others(found)),
         part("Who was taken for whom", scores.confusion(test)),
         part("Class by class", scores.classes(test)),
+        part("Device by device, city by city", conditions.shown(test.get("conditions", {}))),
         part("Right and wrong", *heard.clips(found.answers, found)),
         part("Where sounds lie", heard.feature_map(found)),
         part("Size and speed", sizes(found.folder) if found.model else None),
@@ -91,6 +92,11 @@ def fold_table(found: Found) -> list[Markup | None]:
         part("What their stages see", resolutions.shown(found)),
         part("Who was taken for whom", scores.confusion(pooled), note=f"{together} taken together."),
         part("Class by class", scores.classes(pooled), note=f"{together}, the mean over folds."),
+        part(
+            "Device by device, city by city",
+            conditions.shown(conditions.pooled(best.runs)),
+            note=f"{together}, the mean over folds.",
+        ),
         part("Right and wrong", *heard.clips(answers, best.runs[0])) if best.runs else None,
         part("Where sounds lie", heard.feature_map(whose), note=f"One of the runs, {title(whose)}.") if whose else None,
         part("Size and speed", sizes(whose.folder)) if whose else None,
