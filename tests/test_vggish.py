@@ -175,6 +175,7 @@ def test_less_than_an_example_is_a_sentence() -> None:
         VGGish(bins=64, width=1 / 16)(VGGishMel()(torch.zeros(1, 1, 15360))[:, 0])
 
 
+@pytest.mark.slow
 def test_an_exported_network_hears_any_length(tmp_path: Path) -> None:
     torch.manual_seed(0)
     vggish = Spec("vggish", {"seconds": 2.0}), Spec("vggish", {"width": 1 / 16})
