@@ -13,8 +13,6 @@ from pathlib import Path
 import recipe_tables
 from recipe_tables import Made, Part
 
-from ossicle.evaluate import answers, compare
-
 SIDES = (("contrastive", "resnet-18"), ("npid", ""))
 BUDGETS = (1, 2, 5, 10, 32)
 
@@ -38,13 +36,9 @@ PARTS = (
 
 def side_by_side(made: Made, place: Path) -> list[str]:
     """Contrastive learning against instance discrimination, the same encoder and about the same seconds."""
-    if not all(name in made for name in SIDES):
-        return []
-    lines = []
-    for way, said in recipe_tables.WAYS.items():
-        one, other = ([cell.folder / answers.TEST[way] for cell in made[name]] for name in SIDES)
-        lines.append(f"- {said}: {compare(one, other)['recordings']['sentence']}")
-    return ["## Contrastive learning against instance discrimination, ResNet-18", "", *lines, ""]
+    lines = recipe_tables.across(made, *SIDES)
+    title = "## Contrastive learning against instance discrimination, ResNet-18"
+    return [title, "", *lines, ""] if lines else []
 
 
 if __name__ == "__main__":

@@ -40,14 +40,14 @@ class Part:
     seeds: tuple[int, ...] = (0, 1, 2)
     pairs: tuple[tuple[str, str], ...] = ()  # rows to hold against each other
     rows: tuple[str, ...] = ()  # those of the table to show; () is all
-    evaluate: bool = False  # whether encoders answer for their test folds
+    evaluate: bool | None = None  # as `folds.run` has it: whose test folds were opened
 
     def command(self, data: str, cells: list[Cell]) -> str:
         """What made these runs."""
         which = "--folds" if len(self.folds) == 5 else " and ".join(f"--fold {fold}" for fold in self.folds)
         seeds = "".join(f" --seeds {seed}" for seed in sorted({cell.seed for cell in cells}) if self.seeds)
         same = f"--set data.path={data} --precision bf16 --jobs 2"
-        opened = " --evaluate" * self.evaluate
+        opened = {None: "", True: " --evaluate", False: " --no-evaluate"}[self.evaluate]
         return f"ossicle run recipes/{self.recipe}.toml {same} {which}{seeds}{opened} -o runs/{self.folder}"
 
     def cells(self, data: str, place: Path) -> list[Cell]:
@@ -59,7 +59,7 @@ class Part:
         return [cell for cell in every if (not self.rows or named(cell) in self.rows) and self._done(cell)]
 
     def _done(self, cell: Cell) -> bool:
-        tested = cell.recipe.objective.name == "supervised" or self.evaluate
+        tested = cell.recipe.objective.name == "supervised" if self.evaluate is None else self.evaluate
         return (cell.folder / ("evaluation.json" if tested else "result.json")).exists()
 
 
@@ -131,6 +131,23 @@ def held(part: Part, answered: Mapping[str, dict[str, list[Path]]]) -> list[str]
             sentence = compare(here[way], there[way])["recordings"]["sentence"]
             lines.append(f"- {one} against {other}{f', {way}' * bool(way)}: {sentence}")
     return [*lines, ""] if lines else []
+
+
+def across(made: Made, one: tuple[str, str], other: tuple[str, str]) -> list[str]:
+    """A line for each way in which two rows of any parts answered, from the folds and seeds that both have."""
+    sides = [{(cell.fold, cell.seed): cell.folder for cell in made.get(row, ())} for row in (one, other)]
+    both = sorted(sides[0].keys() & sides[1].keys())
+    if not both:
+        return []
+    ways = WAYS if (sides[0][both[0]] / answers.TEST["linear"]).exists() else {"": ""}
+    which = f" (folds {' '.join(str(fold) for fold in sorted({fold for fold, _ in both}))})"
+    which = "" if {fold for fold, _ in both} == {1, 2, 3, 4, 5} else which
+    lines = []
+    for way, said in ways.items():
+        found, against = ([side[cell] / answers.TEST[way] for cell in both] for side in sides)
+        names = " against ".join(name or place for place, name in (one, other))
+        lines.append(f"- {names}{f', {said}' * bool(way)}{which}: {compare(found, against)['recordings']['sentence']}")
+    return lines
 
 
 def together(answered: Mapping[str, dict[str, list[Path]]], every: Arms) -> list[str]:
