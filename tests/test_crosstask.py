@@ -11,9 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from ossicle.deploy.bundle import load
 from ossicle.deploy.check import TOLERANCE
 from ossicle.deploy.export import export
-from ossicle.deploy.bundle import load
 from ossicle.encoders import CMAM, JRM, VFM, SmallCNN
 from ossicle.encoders.crosstask import DEEP, Attention, positions
 from ossicle.encoders.small import Convolutions

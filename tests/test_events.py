@@ -83,7 +83,7 @@ def digest(module: torch.nn.Module) -> str:
 def test_what_is_kept_is_kept_to_the_last_bit_and_in_evaluation_mode(
     sounds: Path, cache: Cache, events: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The feature-based strategy. VGGish has no statistics or dropout that training would move, so its mode is asked."""
+    """The feature-based strategy. VGGish has no statistics or dropout that training moves, so its mode is asked."""
     modes = []
     embeddings = assemble.ENCODERS["vggish"].embeddings
 

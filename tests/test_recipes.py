@@ -42,8 +42,11 @@ def ways(read):
 
 def narrow(read):
     """The same with few channels where a network is too large for a quick test: shapes differ in D alone."""
-    large = read.encoder.name == "densenet" or read.encoder.args.get("depth", 0) > 18
-    return read.override({"encoder.width": 4}) if large else read
+    events = "events" in read.encoder.args
+    large = events or read.encoder.name == "densenet" or read.encoder.args.get("depth", 0) > 18
+    small = {"encoder.width": 4} if large else {}
+    small |= {"encoder.events.width": 1 / 32} if events else {}
+    return read.override(small | ({"encoder.queries": 16} if read.encoder.name == "cmam" else {}))
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
