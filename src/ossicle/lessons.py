@@ -142,7 +142,8 @@ class Answers:
         """Each clip's probabilities (K,) by its name; files that are damaged or gone count as never written."""
         known: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.npz")):
-            with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile), np.load(path) as held:
+            with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+                held = np.load(io.BytesIO(path.read_bytes()))
                 known |= zip((bytes(name) for name in held["names"]), held["said"], strict=True)
         return known
 

@@ -1,0 +1,231 @@
+"""Students and teachers, from end to end, on a few made-up clips."""
+
+import json
+import shutil
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ossicle import audio, cli, lessons, model, plan, train
+from ossicle.data.cache import Cache
+from ossicle.evaluate import final
+from ossicle.recipe import RecipeError, from_dict
+from ossicle.run import RunError
+
+RATE = 8000
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """Two classes of six recordings each in three folds, half a second long; `field`: longer ones without labels."""
+    root = tmp_path_factory.mktemp("place")
+    (root / "field").mkdir()
+    noise = np.random.default_rng(0)
+    rows = ["filename,fold,label,group"]
+    for number in range(12):
+        label, fold = ("low", "high")[number % 2], number // 2 % 3 + 1
+        tone = np.sin(2 * np.pi * (300 if label == "low" else 2000) * (1 + 0.02 * number) * np.arange(4000) / RATE)
+        wave = 0.3 * tone + 0.05 * noise.standard_normal(len(tone))
+        soundfile.write(root / f"{number}.wav", wave, RATE)
+        rows.append(f"{number}.wav,{fold},{label},{number}")
+        if number < 2:
+            soundfile.write(root / "field" / f"{number}.wav", np.tile(wave[::-1], 4), RATE)
+    (root / "clips.csv").write_text("\n".join(rows) + "\n")
+    return root
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    return Cache(tmp_path_factory.mktemp("cache"))
+
+
+def recipe_for(place, objective="supervised", **changes):
+    tree = {
+        "data": {"name": "csv", "path": str(place / "clips.csv")},
+        "split": {"fold": 1},
+        "frontend": {"name": "logmel", "sample_rate": RATE, "seconds": 0.5, "n_fft": 256, "hop": 128, "mels": 16},
+        "encoder": {"name": "small", "width": 4, "attention": 8},
+        "objective": objective,
+        "stages": [{"epochs": 2, "lr": 1e-2}],
+        "batch": 4,
+        "precision": "fp32",
+    }
+    return from_dict(tree).override(changes)
+
+
+@pytest.fixture(scope="module")
+def runs(place, cache):
+    """Three teachers: `own` hears as students do, `deep` at half the rate, `elsewhere` has fold 1 to learn from."""
+    changed = {"own": {}, "deep": {"frontend.sample_rate": RATE // 2}, "elsewhere": {"split.fold": 2}}
+    for seed, (name, changes) in enumerate(changed.items()):
+        train.fit(recipe_for(place, seed=seed, **changes), place / name, cache=cache)
+    return place
+
+
+def taught(place, *names, **changes):
+    args = {"name": "distill", "teachers": [str(place / name) for name in names]}
+    return recipe_for(place, args, **changes)
+
+
+def learner(recipe, cache, tell=lambda kind, row: None):
+    from ossicle import material
+    from ossicle.learner import Learner
+
+    found = material.gather(recipe, cache, sample_rate=RATE, tell=tell)
+    made = Learner(recipe, found, tell=tell)
+    made.ready(recipe.stages[0])
+    return made
+
+
+def test_a_teacher_hears_each_clip_at_its_own_rate_and_is_asked_once(runs, cache, monkeypatch):
+    made = learner(taught(runs, "deep"), cache)
+    teacher = model.load(runs / "deep")
+    for clip, said in zip(made.source.manifest.clips, made.objective.bank[0], strict=True):
+        wave = torch.from_numpy(audio.read(clip.path, sample_rate=RATE // 2)[0]).reshape(1, 1, -1)
+        with torch.no_grad():
+            torch.testing.assert_close(teacher.probability(teacher(wave))[0], said, rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(lessons, "load", lambda folder: pytest.fail("asked again"))
+    again = learner(taught(runs, "deep"), cache)
+    assert torch.equal(again.objective.bank, made.objective.bank)
+
+
+def test_answers_that_are_damaged_or_of_other_weights_are_asked_for_again(runs, tmp_path, cache):
+    mine, notes = Cache(tmp_path), []
+
+    def tell(kind, row):
+        notes.extend([row["note"]] if "asked" in row.get("note", "") else [])
+
+    before = learner(taught(runs, "own"), mine, tell).objective.bank
+    (held,) = tmp_path.glob("answers-1/*/*.npz")
+    held.write_bytes(held.read_bytes()[:-40])
+    assert torch.equal(learner(taught(runs, "own"), mine, tell).objective.bank, before)
+    learner(taught(runs, "own", "elsewhere"), mine, tell)
+    assert [note.rpartition(" in ")[0].rpartition("about ")[2] for note in notes] == ["8 clips"] * 3
+    assert len({path.parent for path in tmp_path.glob("answers-1/*/*.npz")}) == 2
+
+
+def test_classes_are_matched_by_name(runs, cache, tmp_path):
+    turned = lessons._in_order(model.load(runs / "own"), ("low", "high"))
+    assert model.load(runs / "own").labels == ("high", "low")
+    turned.save(tmp_path / "turned")
+    both = learner(taught(runs, "own", str(tmp_path / "turned"), **{"objective.how": "augmented"}), cache).objective
+    torch.testing.assert_close(both.bank[0], both.bank[1])
+    assert both.model.labels == ("high", "low")
+
+
+def test_where_the_view_is_the_clip_it_is_the_same_who_hears(runs, cache):
+    losses = []
+    for hear in ("clips", "views"):
+        made = learner(taught(runs, "own", **{"objective.hear": hear}), cache)
+        batch = next(iter(made.loader(made.backbone.window).epoch(0))).usable()
+        from ossicle.draw import Draw
+
+        with torch.no_grad():
+            losses.append(made.objective.eval()(batch, Draw(0, 0, batch.key))["loss"].item())
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_student_is_a_classifier_that_says_who_taught_it(runs, cache, tmp_path):
+    result = train.fit(taught(runs, "own", "deep"), tmp_path / "student", cache=cache)
+    assert (result["kind"], result["pretraining"]) == ("classifier", "inductive")
+    assert list(result["teachers"]) == [str(runs / "own"), str(runs / "deep")]
+    assert final(tmp_path / "student", cache=cache)["heard"] == 0
+    assert set(model.load(tmp_path / "student").state_dict()) == set(model.load(runs / "own").state_dict())
+
+
+def test_a_teacher_that_heard_the_test_fold_is_stamped(runs, cache, tmp_path):
+    result = train.fit(taught(runs, "own", "elsewhere"), tmp_path / "student", cache=cache)
+    assert result["pretraining"] == "leaky"
+    evaluated = final(tmp_path / "student", cache=cache)
+    assert (evaluated["pretraining"], evaluated["heard"]) == ("leaky", 4)
+    heard = {name: set(json.loads((runs / name / "heard.json").read_text())) for name in ("own", "elsewhere")}
+    assert set(json.loads((tmp_path / "student" / "heard.json").read_text())) == heard["own"] | heard["elsewhere"]
+
+
+def test_what_a_bare_model_heard_is_unknown(runs, cache, tmp_path):
+    result = train.fit(taught(runs, "own", "own/model"), tmp_path / "student", cache=cache)
+    assert result["pretraining"] == "unknown"
+    assert not (tmp_path / "student" / "heard.json").exists()
+
+
+def test_a_run_does_not_go_on_under_another_teacher(runs, cache, tmp_path):
+    shutil.copytree(runs / "own", tmp_path / "teacher")
+    stopped = taught(runs, str(tmp_path / "teacher"))
+    train.fit(stopped, tmp_path / "student", cache=cache)
+    (tmp_path / "student" / "result.json").unlink()
+    shutil.rmtree(tmp_path / "teacher")
+    shutil.copytree(runs / "elsewhere", tmp_path / "teacher")
+    with pytest.raises(RunError, match=r"started otherwise[\s\S]*teachers"):
+        train.fit(stopped, tmp_path / "student", cache=cache)
+
+
+def test_few_labels_leave_the_clips_that_had_none(runs):
+    from ossicle import material
+    from ossicle.datasets import DATASETS
+
+    recipe = plan.student(runs / "clips.csv", [runs / "own"], unlabelled=[runs / "field"], fold=1)
+    recipe = recipe.override({"split.few": 1})
+    train_part = material.divide(recipe.data.build(DATASETS), recipe, supervised=False).train
+    assert [len(train_part.labelled()), len(train_part)] == [2, 10]
+    assert {clip.stop - clip.start for clip in train_part.clips if clip.stop} == {0.5}
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"objective.teachers": "own"}, "wanted: a list of runs"),
+        ({"objective.teachers": ["nowhere"]}, "nowhere holds no model"),
+        ({"objective.teachers": ["encoder"]}, "is an encoder, which knows no classes"),
+        ({"objective.teachers": ["renamed"]}, "renamed alone has LOW and clips alone has low"),
+        ({"objective.teachers": ["own", "renamed"]}, "own alone has low and .*renamed alone has LOW"),
+        ({"objective.teachers": ["several"]}, "several gives a clip several labels, and clips one label"),
+        ({"objective.teachers": ["deep"], "objective.hear": "views"}, "hear = \"clips\" each hears in its own way"),
+        ({"objective.teachers": ["own"], "data": {"name": "folder"}, "objective.hard": 0.5}, "has no labels to learn"),
+    ],
+)  # fmt: skip
+def test_teachers_that_cannot_teach_are_refused_with_a_sentence(runs, cache, tmp_path, changes, said):
+    teacher = model.load(runs / "own")
+    teacher.backbone.save(tmp_path / "encoder")
+    teacher.labels = ("high", "LOW")
+    teacher.save(tmp_path / "renamed")
+    teacher.labels, teacher.multilabel = ("high", "low"), True
+    teacher.save(tmp_path / "several")
+    shutil.copytree(runs / "own", tmp_path / "own")
+    shutil.copytree(runs / "deep", tmp_path / "deep")
+    asked = changes["objective.teachers"]
+    placed = asked if isinstance(asked, str) else [str(tmp_path / name) for name in asked]
+    recipe = taught(runs, "own").override(changes | {"objective.teachers": placed})
+    if recipe.data.name == "folder":
+        recipe = recipe.override({"data": {"name": "folder", "path": str(runs / "field")}, "split.fold": None})
+    with pytest.raises(RecipeError, match=said):
+        train.fit(recipe, tmp_path / "student", cache=cache)
+
+
+def ossicle(command, place, capsys, monkeypatch):
+    monkeypatch.chdir(place)
+    status = cli.main(command.split())
+    return status, "".join(capsys.readouterr())
+
+
+def test_sound_without_labels_is_enough(runs, capsys, monkeypatch):
+    small = "--epochs 1 --set encoder.width=4 --set precision=fp32"
+    status, said = ossicle(f"distill --teacher own --unlabelled field -o student {small}", runs, capsys, monkeypatch)
+    assert status == 0, said
+    assert "wrote student\nnext  ossicle export student -o bundle/\n" in said
+    student = model.load(runs / "student")
+    assert (student.labels, student.backbone.specs["encoder"].name, student.window) == (("high", "low"), "small", 4000)
+    assert json.loads((runs / "student" / "data.json").read_text())["clips"]["train"] == 8
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        ("distill --teacher own -o student-2", "nothing to learn from: give labelled data, or folders of sound"),
+        ("distill clips.csv --teacher nowhere -o student-2", "teacher nowhere holds no model: give a finished run"),
+    ],
+)
+def test_commands_that_cannot_be_followed(runs, capsys, monkeypatch, command, said):
+    status, told = ossicle(command, runs, capsys, monkeypatch)
+    assert (status, said in told) == (2, True), told
