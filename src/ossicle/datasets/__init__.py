@@ -10,6 +10,7 @@ from ossicle.data.intake import Problem, refuse
 from ossicle.data.manifest import Manifest
 from ossicle.datasets import (
     annotated,
+    audioset,
     dcase2013,
     esc,
     folder,
@@ -57,6 +58,7 @@ DATASETS: dict[str, Callable[..., Manifest]] = {
     "tau": scenes.tau,
     "fsdnoisy18k": fsdnoisy18k.fsdnoisy18k,
     "fsd50k": fsd50k.fsd50k,
+    "audioset": audioset.audioset,
     "folder": folder.folder,
     "csv": listing.listing,
     "annotations": annotated.annotated,
@@ -64,7 +66,7 @@ DATASETS: dict[str, Callable[..., Manifest]] = {
     "merged": merged,
 }
 PLACED = [kind for kind in DATASETS if kind != "merged"]
-ONE_TEST = frozenset({"tau", "fsdnoisy18k", "fsd50k"})  # one test set, and a fold to choose settings on
+ONE_TEST = frozenset({"tau", "fsdnoisy18k", "fsd50k", "audioset"})  # one test set, and a fold to choose settings on
 TABLES = (".csv", ".tsv", ".txt")
 
 
@@ -91,9 +93,9 @@ def survey(sources: Sequence[str | Path], *, listen: bool = False) -> tuple[dict
 def recognize(source: str | Path) -> tuple[str, str]:
     """(kind, path): `"esc10:PATH"` says itself what it is; a bare path is looked at.
 
-    A folder may be a release of ESC, UrbanSound8K, DCASE 2013, TUT 2017, TAU, FSDnoisy18k or FSD50K, recordings with
-    label tables beside them, or a folder a class or of sound alone; a file is a table that lists clips. IntakeError
-    where nothing fits.
+    A folder may be a release of ESC, UrbanSound8K, DCASE 2013, TUT 2017, TAU, FSDnoisy18k, FSD50K or AudioSet,
+    recordings with label tables beside them, or a folder a class or of sound alone; a file is a table that lists clips.
+    IntakeError where nothing fits.
     """
     kind, colon, path = str(source).partition(":")
     if colon and kind in PLACED:
@@ -124,4 +126,6 @@ def _looked_at(place: Path) -> str:
         return "fsdnoisy18k"
     if fsd50k.is_fsd50k(place):
         return "fsd50k"
+    if audioset.is_audioset(place):
+        return "audioset"
     return "annotations" if annotated.is_annotated(place) else "folder"

@@ -38,11 +38,12 @@ def records(
     """The rows of the table `name` below `root`, `usual` between their cells, and what was odd about its text.
 
     IntakeError if its first line is not `header`, or if a row has more or fewer cells. Where it is not `headed`, the
-    first line is a row like the others.
+    first line is a row like the others, and lines that begin with # are comments.
     """
     table = tables.read(root / name, usual=usual)
     if not headed:
-        table = replace(table, header=header, rows=(tables.Row(1, table.header), *table.rows))
+        rows = (tables.Row(1, table.header), *table.rows)
+        table = replace(table, header=header, rows=tuple(row for row in rows if not row.cells[0].startswith("#")))
     if any(is_audio(cell) for cell in table.header):
         hint = f"put this line on top of it: {','.join(header)}"
         refuse([Problem("refuse", 48, f"starts with data, not with a header: {list(table.header)}; {hint}", name)])
@@ -81,18 +82,27 @@ def on_disk(found: list[Clip], max_missing: float, listed: Iterable[str] = ()) -
     `listed` are file names without ending that count as listed though no clip bears them. IntakeError names the missing
     files if they are more than the share `max_missing`.
     """
-    there = [clip for clip in found if clip.path.is_file()]
-    missing = [clip.name for clip in found if not clip.path.is_file()]
-    lost = f"{len(missing)} of {len(found)} files are missing"
-    if len(missing) > max_missing * len(found):
-        told = f"{lost}, more than max_missing = {max_missing:.1%} allows"
-        refuse([Problem("refuse", 52, told), *(Problem("refuse", 52, "is missing", name) for name in missing)])
+    there, lost = present(found, max_missing)
     known = {*listed, *(clip.path.stem for clip in found)}
     folders = sorted({clip.path.parent for clip in there})
     beside = (path for folder in folders for path in sorted(folder.iterdir()))
     strange = [path.name for path in beside if is_audio(path.name) and path.stem not in known]
-    notes = [f"{lost} and left out: {short(missing)}"] * bool(missing)
-    return there, notes + [f"{len(strange)} files are in no row and left out: {short(strange)}"] * bool(strange)
+    return there, lost + [f"{len(strange)} files are in no row and left out: {short(strange)}"] * bool(strange)
+
+
+def present(found: list[Clip], max_missing: float, table: str = "") -> tuple[list[Clip], list[str]]:
+    """The clips whose files are there, and a note on those that are not.
+
+    IntakeError names these if they are more than the share `max_missing`, and the `table` that lists them.
+    """
+    missing = {clip.name: None for clip in found if not clip.path.is_file()}
+    lost = f"{len(missing)} of {len(found)} files are missing"
+    if len(missing) > max_missing * len(found):
+        told = f"{lost}, more than max_missing = {max_missing:.1%} allows"
+        refuse([Problem("refuse", 52, told, table), *(Problem("refuse", 52, "is missing", name) for name in missing)])
+    there = [clip for clip in found if clip.name not in missing]
+    note = f"{lost} and left out: {short(list(missing))}"
+    return there, [f"{table}: {note}" if table else note] * bool(missing)
 
 
 def number(cell: str, what: str, most: int, *, least: int = 0, bad_input: int = 49) -> int:
