@@ -15,7 +15,8 @@ LEVELS = """
     cli
     learn
     field folds demo
-    train report
+    train report minutes
+    trial
     rates
     learner
     lessons
@@ -25,7 +26,7 @@ LEVELS = """
     teachers starts
     datasets checkpoint lock stops choice
     data views durable show layouts
-    collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
+    budget collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
     spec audio
 """
 LEVEL = {name: -row for row, line in enumerate(LEVELS.split("\n")) for name in line.split()}

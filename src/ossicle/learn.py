@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from ossicle import distributed, machine, words
+from ossicle import distributed, machine, minutes, words
 from ossicle import folds as table
+from ossicle.budget import Budget
 from ossicle.data.loader import DataError
 from ossicle.material import write_bad
 from ossicle.recipe import Recipe, RecipeError
@@ -27,8 +28,10 @@ def learn(
     evaluate: bool | None = None,
     allow: tuple[str, ...] = (),
     device: str = "auto",
+    budget: Budget | None = None,
 ) -> str:
-    """Follows a recipe in a folder, or in a folder a fold, and returns what came of it as text.
+    """Follows a recipe in a folder, or in a folder a fold, and returns what came of it as text. With a `budget`, all
+    runs together take so long, by stages that `minutes.planned` writes.
 
     Where too many files are bad they are listed in bad_files.jsonl, as they are in every run. Raises what `fit` raises.
     """
@@ -37,12 +40,18 @@ def learn(
         raise RecipeError(f"--allow {allow[0]} is for one run: go on with it by --fold, and then with the others")
     if jobs > 1 and distributed.size() > 1:
         raise RecipeError(f"--jobs {jobs} under torchrun: its processes learn one run together; leave one out")
+    which: dict[str, Any] = {"folds": [fold] if fold else None, "seeds": seeds}
     with Show() as tell:
         try:
+            if budget:
+                cells = table.cells(recipe, out, **which) if folds else []
+                runs = {cell.folder: cell.recipe for cell in cells} or {out: recipe}
+                recipe = minutes.planned(recipe, budget, runs, opened=folds, tell=tell)
             if folds:
-                asked: dict[str, Any] = {"folds": [fold] if fold else None, "seeds": seeds, "jobs": jobs}
-                return words.tabled(table.run(recipe, out, **asked, evaluate=evaluate, tell=tell))
-            return words.finished(fit(recipe, out, allow=allow, tell=tell))
+                text = words.tabled(table.run(recipe, out, **which, jobs=jobs, evaluate=evaluate, tell=tell))
+            else:
+                text = words.finished(fit(recipe, out, allow=allow, tell=tell))
+            return f"{text}\n{budget.told()}" if budget else text
         except DataError:
             if tell.bad and not is_run(out):
                 out.mkdir(parents=True, exist_ok=True)

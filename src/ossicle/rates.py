@@ -108,10 +108,10 @@ def range_test(learner: Learner, stage: Stage, *, steps: int = STEPS, tell: Tell
     """Readies a learner for a stage, sweeps the rates, and leaves the learner ready, as if nothing had been learned."""
     learner.ready(stage)
     before = {name: value.clone() for name, value in learner.objective.state_dict().items()}
-    batches, number = _batches(learner), count()
+    coming, number = batches(learner), count()
 
     def step(rate: float) -> float:
-        at, (batch, draws) = next(number), next(batches)
+        at, (batch, draws) = next(number), next(coming)
         tell("step", {"done": at + 1, "total": steps})
         try:
             return float(learner.update(batch, draws, rate, None, number=at)["loss"])
@@ -127,7 +127,7 @@ def range_test(learner: Learner, stage: Stage, *, steps: int = STEPS, tell: Tell
         learner.optimizer = learner.new_optimizer(stage)
 
 
-def _batches(learner: Learner) -> Iterator[tuple[Batch, Draw]]:
+def batches(learner: Learner) -> Iterator[tuple[Batch, Draw]]:
     """Batches of two clips or more, epoch after epoch, with their draws."""
     recipe, loader = learner.recipe, learner.loader(assemble.stretch(learner.recipe, learner.backbone))
     for epoch in count():

@@ -105,6 +105,7 @@ def train(
     folds: Folds = False,
     start: From = None,
     few: Annotated[int | None, option("Learn from so many labelled clips of each class.")] = None,
+    minutes: Annotated[float | None, option("Take so long, all folds together: plans epochs and image sizes.")] = None,
     seconds: Seconds = None,
     rate: Rate = None,
     learning: Learning = USUAL,
@@ -114,13 +115,18 @@ def train(
     With --fold or --folds all else trains; without, one fold is held out to calibrate on. A release with a test set of
     its own is never trained on that.
     """
+    from ossicle.budget import Budget
+
+    budget = None if minutes is None else Budget(minutes, rate=learning.lr)
     from ossicle import plan
     from ossicle.learn import learn
 
+    if budget and (learning.epochs or any(text.startswith("stages") for text in learning.set)):
+        raise UsageError("--minutes plans the stages and their epochs: leave out --epochs and --set stages")
     heard: dict[str, Any] = {"seconds": seconds, "sample_rate": rate}
     recipe = plan.recognizer(source, start=start, fold=learning.fold, folds=folds, **heard)
     recipe = recipe.override(given(**{"split.few": few}) | learning.changes())
-    print(learn(recipe, out, **learning.ways(), folds=folds))
+    print(learn(recipe, out, **learning.ways(), folds=folds, budget=budget))
     after = "report" if folds else "export" if recipe.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0
