@@ -13,6 +13,7 @@ from ossicle import assemble, cli, optimizers, options, recipe, schedules, train
 from ossicle.data.loader import Batch
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.draw import Draw
+from ossicle.objectives.distill import Lesson
 
 RECIPES = sorted((Path(__file__).parents[1] / "recipes").glob("*.toml"))
 
@@ -68,7 +69,9 @@ def test_the_commands_in_a_recipes_head_are_understood_and_what_they_set_can_be_
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
 def test_what_a_recipe_starts_from_is_made_by_a_command_in_some_recipes_head(path):
     made = {place for each in RECIPES for command in commands(each) for place in folders(command, each.parent)}
-    assert {way.start.partition("/fold")[0] for way in ways(recipe.load(path)) if way.start} <= made
+    begun = {way.start for way in ways(recipe.load(path)) if way.start}
+    taught = {name for way in ways(recipe.load(path)) for name in way.objective.args.get("teachers", ())}
+    assert {place.partition("/fold")[0] for place in begun | taught} <= made
 
 
 @pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
@@ -105,7 +108,9 @@ def test_one_step_of_every_combination_in_use_learns_something(names):
     if read.objective.args.get("negatives"):
         read = read.override({"objective.negatives": 2})
     clips = [Clip(Path(f"{n}.wav"), f"{n}.wav", labels=("ab"[n % 2],)) for n in range(4)]
-    objective = assemble.objective(read, Manifest.of("made up", clips))
+    teachers = read.objective.args.get("teachers", ())
+    lesson = Lesson(("a", "b"), False, torch.full((len(teachers), 4, 2), 0.5)) if teachers else None
+    objective = assemble.objective(read, Manifest.of("made up", clips), lesson=lesson)
     window = objective.model.window
     rows = torch.arange(4)
     keys = np.array([clip.key for clip in clips], np.uint64)
