@@ -9,8 +9,8 @@ import pytest
 from ossicle import evaluate, material, words
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.evaluate import answers
-from ossicle.evaluate.budgets import budget, uneven
-from ossicle.report import arms
+from ossicle.evaluate.budgets import budget, set_back, uneven
+from ossicle.report import arms, by_fold
 
 SPENT = {"steps": 100, "clips": 800, "peeks": 3, "selected": "none", "seconds": 20.0, "cpu_seconds": 40.0}
 
@@ -74,6 +74,39 @@ def test_no_side_is_called_better_at_unequal_budgets(tmp_path):
     assert arms._sentence(unfair).endswith("; at unequal budgets: 300 against 100 steps")
     assert "at unequal budgets: 300 against 100 steps" in arms._interval({"recordings": unfair}, "recordings")
     assert "unequal" not in arms._interval({"recordings": fair}, "recordings")
+
+
+ROW = {"variant": "base", "by": "test", "measure": "accuracy", "accuracy": [0.8], "mean": 0.8, "sd": None}
+ROW |= {"pretraining": ["none"], "selected": ["none"], "steps": 100.0, "clips": 800.0, "seconds": 9.0}
+BELOW = ROW | {"variant": "vfm", "accuracy": [0.75], "mean": 0.75, "pretraining": ["inductive"], "seconds": 90.0}
+CERTAIN = {"against_first": {"recordings": {"mean": -0.05, "low": -0.07, "high": -0.03, "sentence": "less"}}}
+
+
+def test_a_transfer_that_ends_below_its_base_is_warned_of():
+    said = "ends 5.0 points below base in as many steps: what it took over from earlier learning sets it back here"
+    assert set_back(BELOW, ROW) == f"{said}, or by chance"
+    assert set_back(BELOW | CERTAIN, ROW) == said
+    row = BELOW | CERTAIN | {"warning": said}
+    assert f"  warning: {said}" in words.tabled({"rows": [ROW, row]}).splitlines()
+    runs = [arms._arm(each["variant"], (), each | {"folds": [1]}) for each in (ROW, row)]
+    assert said in arms.fold_table(runs)
+    assert any(line[0] == "warning" and line[2] == said for line in by_fold._rows(runs))
+
+
+@pytest.mark.parametrize(
+    ("row", "base"),
+    [
+        (BELOW | {"mean": 0.8}, ROW),
+        (BELOW | {"pretraining": ["none"]}, ROW),
+        (BELOW, ROW | {"pretraining": ["inductive"]}),
+        (BELOW | {"steps": 60.0}, ROW),
+        (BELOW | {"clips": 400.0}, ROW),
+        (BELOW | {"steps": None, "clips": None}, ROW),
+        (BELOW | {"by": "validation"}, ROW),
+    ],
+)
+def test_nobody_is_warned_where_transfer_or_budgets_are_not_what_differs(row, base):
+    assert set_back(row, base) == ""
 
 
 def test_rows_tell_steps_clips_and_looks():

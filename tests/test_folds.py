@@ -91,6 +91,18 @@ def test_a_score_that_is_not_known_is_in_no_row(sounds, tmp_path):
     assert (row["folds"], row["mAP"]) == ([1], [0.5])
 
 
+def test_a_row_that_began_from_an_earlier_run_and_ends_below_the_first_warns(sounds, tmp_path):
+    recipe = recipe_for(sounds, variants=[{"name": "base"}, {"name": "cmam"}, {"name": "vfm"}])
+    cells = folds.cells(recipe, tmp_path, folds=[1])
+    for cell, begun, score in zip(cells, ("none", "inductive", "inductive"), (0.8, 0.9, 0.7), strict=True):
+        cell.folder.mkdir(parents=True)
+        write_json(cell.folder / "result.json", {"kind": "classifier", "pretraining": begun, "steps": 9, "clips": 99})
+        write_json(cell.folder / "evaluation.json", {"accuracy": score, "openings": 1})
+    base, cmam, vfm = folds.tabulate(cells)["rows"]
+    assert vfm["warning"].startswith("ends 10.0 points below base in as many steps")
+    assert "warning" not in base | cmam
+
+
 def test_a_table_is_run_once_and_says_what_its_cells_say(sounds, cache, tmp_path, monkeypatch):
     recipe = recipe_for(sounds, variants=[{"name": "short", "stages.0.epochs": 1}, {"name": "long"}])
     short = folds.cells(recipe, tmp_path)[0]

@@ -20,6 +20,7 @@ from ossicle.data.cache import Cache
 from ossicle.datasets import tested
 from ossicle.durable import read_json, write_json
 from ossicle.evaluate import answers, compare, final
+from ossicle.evaluate.budgets import set_back
 from ossicle.material import FOLDS, Tell, mean_cost, quiet
 from ossicle.model import Classifier
 from ossicle.recipe import Recipe, RecipeError, from_dict
@@ -180,10 +181,14 @@ def tabulate(every: Iterable[Cell]) -> dict[str, Any]:
         if scores := _scores(cell, _is_encoder(cell) not in closed):
             piles.setdefault((cell.variant, titled(cell.point)), []).append((cell, scores))
     first = next(iter(piles), ("", ""))[0]
-    rows = [
-        _row(pile, piles.get((first, point), []) if variant != first else [])
+    made = {
+        (variant, point): _row(pile, piles.get((first, point), []) if variant != first else [])
         for (variant, point), pile in piles.items()
-    ]
+    }
+    for (_, point), row in made.items():
+        if warning := set_back(row, made.get((first, point), row)):
+            row["warning"] = warning
+    rows = list(made.values())
     return {"rows": rows} | _chosen(rows)
 
 

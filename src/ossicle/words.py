@@ -133,7 +133,7 @@ def _conditions(found: dict[str, dict[str, dict[str, Any]]]) -> list[str]:
 
 def _summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     """Names and values: accuracy with its interval (an encoder's is that of kNN), a linear probe's beside it."""
-    names = [name for name in ("class_accuracy", "mAP", "nll") if name in result]
+    names = [name for name in ("class_accuracy", "mAP", "AUC", "d_prime", "nll") if result.get(name) is not None]
     shown = [(str(name), _value(name, result[name])) for name in names]
     if "linear_probe" in result and "accuracy" in result:
         shown.insert(0, ("linear probe", percent(result["linear_probe"]["accuracy"])))
@@ -169,6 +169,7 @@ def tabled(table: dict[str, Any]) -> str:
         lines += [f"  {CHOSEN}"] if "test" in row.get("selected", ()) else []
         lines += [f"  {each}" for each in (counted(row), cost(row)) if each]
         lines += [f"  {each}" for each in differences]
+        lines += [f"  warning: {row['warning']}"] if "warning" in row else []
         if "linear" in row:
             number, *differences = _scores(row["linear"])
             lines += [f"  {number})", *(f"    {each}" for each in differences)]

@@ -1,4 +1,5 @@
-"""What runs spent on learning, and whether two sides of a comparison spent alike: else neither is called better.
+"""What runs spent on learning, and whether two sides of a comparison spent alike: else neither is called better, and
+only then is one that began from earlier learning warned of.
 
 Steps of the optimizer and clips heard are counts, and may differ by what a bad file or an uneven batch costs. Seconds
 depend on what else a machine did, so time is uneven only where the processor's own seconds say so too. Looks at the
@@ -54,6 +55,27 @@ def uneven(one: Mapping[str, float], other: Mapping[str, float]) -> str:
         spent, unit = ("cpu_seconds", "processor seconds") if "cpu_seconds" in both else ("seconds", "s")
         said.append(f"{one[spent]:.3g} against {other[spent]:.3g} {unit}")
     return ", ".join(said)
+
+
+def set_back(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
+    """The warning due to a table's `row` that began from earlier learning and ends below its `base`, which did not, at
+    as many steps and clips; "" where it is not due, or where neither tells what it spent.
+
+    Seconds do not count here: what was learned earlier often comes with a larger network.
+    """
+    told = [{name: each[name] for name in ("steps", "clips") if each.get(name) is not None} for each in (row, base)]
+    alike = all(told) and not uneven(*told)
+    fresh = base["pretraining"] == ["none"] and "none" not in row["pretraining"]
+    same = (row["by"], row["measure"]) == (base["by"], base["measure"])
+    if not (alike and fresh and same and row["mean"] < base["mean"]):
+        return ""
+    over = (row.get("against_first") or {}).get("recordings")
+    doubt = ", or by chance" if over is None or over["high"] >= 0 else ""
+    points, name = 100 * (base["mean"] - row["mean"]), base["variant"] or "the first"
+    return (
+        f"ends {points:.1f} points below {name} in as many steps: "
+        f"what it took over from earlier learning sets it back here{doubt}"
+    )
 
 
 def _apart(one: float, other: float, share: float) -> bool:

@@ -38,6 +38,7 @@ class Arm:
     cost: dict[str, Any] = field(default_factory=dict)
     measure: str = "accuracy"
     linear: Arm | None = None
+    warning: str = ""
 
     @property
     def title(self) -> str:
@@ -84,9 +85,11 @@ def _arm(name: str, runs: tuple[Found, ...], row: dict[str, Any]) -> Arm:
     probed, way = _scores(runs, row.get("linear", {}), "evaluation.linear_probe", "linear_", *where)
     results = [run.json["result"] for run in runs if run.done]
     cost = mean_cost(results) if results else row
-    arm = Arm(str(row.get("variant", name)), runs, accuracy, row.get("against_first"), cost, measure)
+    said = str(row.get("warning", ""))
+    arm = Arm(str(row.get("variant", name)), runs, accuracy, row.get("against_first"), cost, measure, warning=said)
     against = row.get("linear", {}).get("against_first")
-    return replace(arm, linear=replace(arm, accuracy=probed, against=against, measure=way)) if probed else arm
+    probe = replace(arm, accuracy=probed, against=against, measure=way, warning="")
+    return replace(arm, linear=probe) if probed else arm
 
 
 def _scores(
@@ -131,7 +134,8 @@ def _fold_table(every: Sequence[Arm]) -> Markup | None:
         each = [f"{100 * arm.accuracy[fold]:.1f}" if fold in arm.accuracy else "–" for fold in folds]
         difference = [_interval(arm.against, over) for over in ("recordings", "folds")] if compared else []
         costs = [_cost(arm.cost), *([_cost(arm.cost.get("before") or {})] if begun else [])]
-        rows.append((arm.title, *each, tag("td", arm.score, class_="total"), *difference, *costs))
+        title = join([arm.title, tag("small", arm.warning)]) if arm.warning else arm.title
+        rows.append((title, *each, tag("td", arm.score, class_="total"), *difference, *costs))
     against = [f"against {scored[0].title}, over recordings", "over folds"] if compared else []
     head = (f"{scored[0].measure}, %", *(f"fold {fold}" for fold in folds), "mean ± sd", *against, "learned in")
     head += ("its start in",) if begun else ()

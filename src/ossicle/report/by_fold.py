@@ -65,6 +65,7 @@ def _rows(side: Sequence[Arm]) -> Iterator[Row]:
         differences = [(arm.against or {}).get(over) for arm in side]
         yield from _told(f"against {plain(side[0].title)}, over {over}", differences, _interval)
     yield from _told("at unequal budgets", [(arm.against or {}).get("recordings") for arm in side], _uneven)
+    yield from _told("warning", side, lambda arm: arm.warning)
     yield from _told("weights chosen on", side, _chosen)
     for key, name in COSTS.items():
         yield from _told(name, [_mean(arm, key) for arm in side], lambda value: "" if value is None else f"{value:.0f}")
