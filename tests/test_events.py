@@ -169,6 +169,17 @@ def test_what_does_not_fit_is_refused_in_a_sentence_before_work_starts(
     assert not (tmp_path / "run" / "log.jsonl").exists()
 
 
+def test_an_event_model_that_is_kept_and_never_learned_is_told_of(sounds: Path) -> None:
+    """A network of random layers is a fair thing to compare with, and seldom what is meant."""
+    told: list[str] = []
+    for changes in ({}, {"start": "runs/events"}, stage(events=0.5)):
+        recipe = recipe_for(sounds, **stage(events=0) | changes)
+        assemble.rehearse(recipe, lambda _, row: told.append(row.get("note", "")))
+    assert [note for note in told if note] == [
+        "the event model stays as it was drawn, and knows nothing: start names one that does"
+    ]
+
+
 def test_a_negative_rate_is_refused(sounds: Path) -> None:
     with pytest.raises(RecipeError, match="events is a fraction of a rate"):
         recipe_for(sounds, **stage(events=-0.1))

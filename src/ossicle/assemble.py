@@ -56,6 +56,11 @@ def rehearse(recipe: Recipe, tell: Tell = quiet) -> None:
             wave, view = quiet_view(recipe, model, 2)
             image = model.frontend(wave[..., : model.window])
             _refuse_uncut(recipe, image.shape[-1], view.shape[-1])
+            if stage.events == number == 0 and not recipe.base_start:
+                tell(
+                    "note",
+                    {"note": "the event model stays as it was drawn, and knows nothing: start names one that does"},
+                )
             shown = {"wave": wave, "image": image, "view": view, "feature": model.encode(view)}
             tell("shape", {"stage": number} | {name: tuple(tensor.shape) for name, tensor in shown.items()})
 
