@@ -8,6 +8,7 @@ from scipy.special import expit, softmax
 from ossicle.evaluate.measures import (
     as_table,
     correct,
+    d_prime,
     knn,
     known,
     linear_probe,
@@ -83,6 +84,37 @@ def test_several_labels_a_clip(chance):
     assert found["clips"] == 49
     assert "accuracy" not in found
     json_text(found)
+
+
+def test_auc_is_how_often_a_clip_that_has_a_class_scores_above_one_that_has_not(chance):
+    probability = chance.random((60, 4)).round(1)  # with ties, which count half
+    target = (chance.random((60, 4)) < 0.3).astype(np.float32)
+    target[:, 3] = 1
+    found = metrics(probability, target, (*LABELS, "rain"), multilabel=True)
+    areas = []
+    for k in range(3):
+        with_it, without = (probability[target[:, k] == has, k] for has in (1, 0))
+        areas.append(np.mean(np.sign(with_it[:, None] - without) / 2 + 0.5))
+    assert [row["auc"] for row in found["classes"].values()] == [*map(pytest.approx, areas), None]
+    assert found["AUC"] == pytest.approx(np.mean(areas))
+    assert found["d_prime"] == d_prime(found["AUC"])
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.5, 2.4])
+def test_d_prime_is_how_far_apart_normal_scores_lie(chance, apart):
+    target = np.arange(40_000) % 2
+    score = chance.standard_normal(40_000) + apart * target
+    found = metrics(expit(score)[:, None], target[:, None].astype(np.float32), ("dog",), multilabel=True)
+    assert found["d_prime"] == pytest.approx(apart, abs=0.05)
+
+
+def test_scores_that_do_not_overlap_have_no_d_prime():
+    target = np.array([[0.0], [1.0]])
+    perfect = metrics(target, target, ("dog",), multilabel=True)
+    assert (perfect["AUC"], perfect["d_prime"]) == (1.0, None)
+    alike = metrics(target, np.ones((2, 1)), ("dog",), multilabel=True)
+    assert (alike["AUC"], alike["d_prime"]) == (None, None)
+    json_text(perfect)
 
 
 def test_correct_is_one_or_none_or_a_share():

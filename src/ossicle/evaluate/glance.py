@@ -86,7 +86,7 @@ def _answered(
 def _told(part: Manifest, found: dict[str, Prediction]) -> dict[str, Any]:
     row: dict[str, Any] = {}
     for way, prediction in found.items():
-        names = ("accuracy", "class_accuracy", "mAP", *(() if way else ("nll",)))
+        names = ("accuracy", "class_accuracy", "mAP", *(() if way else ("AUC", "d_prime", "nll")))
         whole = score(part, prediction)
         row |= {f"{way}_{name}".lstrip("_"): whole[name] for name in names if whole.get(name) is not None}
     return row

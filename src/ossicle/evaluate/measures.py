@@ -29,9 +29,10 @@ def metrics(
     """What there is to say of (n, K) probabilities. Clips of unknown target are left out.
 
     One label a clip: accuracy, class_accuracy (the mean of the classes' recalls), nll and confusion (row: truth).
-    Always: mAP and, per class, precision, recall, average precision and support. Several labels a clip are predicted
-    from 0.5 on. A class without test clips is `absent` and part of no mean; what cannot be told is None. Raises
-    ValueError when no clip has a known target.
+    Several, which are predicted from 0.5 on: AUC, the mean of the classes' areas under the ROC curve (`auc`), and
+    d_prime of it. Always: mAP and, per class, precision, recall, average precision and support. A class without test
+    clips is `absent` and part of no mean, and one that every clip has is part of AUC's neither; what cannot be told is
+    None. Raises ValueError when no clip has a known target.
     """
     keep = known(target)
     if not keep.any():
@@ -47,6 +48,8 @@ def metrics(
     if not multilabel:
         summary |= _of_choice(probability, target)
         summary["class_accuracy"] = float(np.mean([row["recall"] for row in present]))
+    if multilabel:
+        summary |= _of_ranks(probability, truth, per_class)
     summary["mAP"] = float(np.mean([row["ap"] for row in present])) if present else None
     summary["absent"] = [label for label, row in per_class.items() if not row["support"]]
     return summary | {"classes": per_class}
@@ -62,6 +65,27 @@ def _of_class(truth: np.ndarray, guess: np.ndarray, probability: np.ndarray) -> 
         "ap": float(average_precision_score(truth, probability)) if truth.any() else None,
         "support": int(truth.sum()),
     }
+
+
+def _of_ranks(probability: np.ndarray, truth: np.ndarray, rows: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """AUC and d_prime over the classes, each one's `auc` put into its row."""
+    from sklearn.metrics import roc_auc_score
+
+    for row, own, score in zip(rows.values(), truth.T, probability.T, strict=True):
+        row["auc"] = float(roc_auc_score(own, score)) if own.any() and not own.all() else None
+    areas = [row["auc"] for row in rows.values() if row["auc"] is not None]
+    mean = float(np.mean(areas)) if areas else None
+    return {"AUC": mean, "d_prime": None if mean is None else d_prime(mean)}
+
+
+def d_prime(auc: float) -> float | None:
+    """How many deviations apart the scores of clips with and without a class are, were both normal: sqrt(2) z(AUC).
+
+    z is the normal distribution's quantile (Hershey et al. 2017). None where nothing overlaps, AUC is 0 or 1.
+    """
+    from scipy.special import ndtri
+
+    return float(np.sqrt(2) * ndtri(auc)) if 0 < auc < 1 else None
 
 
 def _of_choice(probability: np.ndarray, target: np.ndarray) -> dict[str, Any]:

@@ -107,6 +107,8 @@ def headline(run: Found) -> dict[str, Any]:
         "accuracy": _with(percent(test.get("accuracy")), _interval(test)),
         "class mean": percent(test.get("class_accuracy")),
         "mean AP": percent(test.get("mAP")),
+        "AUC": _plain(test.get("AUC")),
+        "d-prime": _plain(test.get("d_prime")),
         "linear probe": percent(run.get("evaluation.linear_probe.accuracy")),
         "validation accuracy": percent(valid.get("valid_accuracy", valid.get("valid_knn_accuracy"))),
         "chance": percent(1 / len(run.get("data.classes")))
@@ -114,6 +116,10 @@ def headline(run: Found) -> dict[str, Any]:
         else None,
         "test clips": text(test["clips"]) if "clips" in test else None,
     }
+
+
+def _plain(number: float | None) -> str | None:
+    return None if number is None else f"{number:.3f}"
 
 
 def _with(number: str | None, more: str | None) -> Markup | None:
