@@ -26,7 +26,9 @@ TOY = Spec("logmel", {"sample_rate": 8000, "seconds": 0.5, "n_fft": 256, "hop": 
 def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts as they import one another when they are run."""
     sys.path.insert(0, str(BENCHMARKS))
-    yield {name: import_module(name) for name in ("record", "device", "speed", "contrastive_step", "deployed")}
+    yield {
+        name: import_module(name) for name in ("record", "device", "speed", "contrastive_step", "deployed", "minutes")
+    }
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -153,3 +155,18 @@ def test_disagreement_is_counted(scripts):
     assert found == {"clips": 2, "trained": 1, "exported": 2, "same": 1, "difference": pytest.approx(0.2)}
     whole = deployed.summary([found, found])
     assert (whole["points"], whole["same"]) == (50.0, 50.0)
+
+
+def test_promises_are_held_against_what_was_taken(scripts, run, tmp_path):
+    """The same run on both sides, which took 110 % of its promise one way and 120 % the other."""
+    bench = scripts["minutes"]
+    cells = [bench.Cell(tmp_path, "", way, 0.5, 1) for way in bench.WAYS]
+    for cell, seconds in zip(cells, (33.0, 36.0), strict=True):
+        shutil.copytree(run / "fold1", cell.folder)
+        cell.told.write_text(f'{{"seconds": {seconds}}}')
+    rows = {row.what: row for row in bench.rows(0.5, cells)}
+    taken = [rows[f"minutes taken, {way}"] for way in bench.WAYS]
+    assert [(row.found, row.wanted) for row in taken] == [(0.55, "0.425 to 0.575"), (0.6, "0.425 to 0.575")]
+    assert [row.note.split()[0] for row in taken] == ["1", "0"]
+    assert rows["accuracy, full"].note.endswith("one run each; fold 1: 2 epochs at full size, rate 0.001")
+    assert (rows["growing over full"].found, rows["growing over full"].low) == (0.0, 0.0)
