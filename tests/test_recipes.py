@@ -47,6 +47,7 @@ def narrow(read):
     large = events or read.encoder.name == "densenet" or read.encoder.args.get("depth", 0) > 18
     small = {"encoder.width": 4} if large else {}
     small |= {"encoder.events.width": 1 / 32} if events else {}
+    small |= {"encoder.width": 1 / 32} if read.encoder.name == "vggish" else {}
     return read.override(small | ({"encoder.queries": 16} if read.encoder.name == "cmam" else {}))
 
 
