@@ -69,6 +69,13 @@ def recipe_for(sounds, objective, **stage):
 def recipes(sounds, tmp_path_factory):
     folder = tmp_path_factory.mktemp("recipes")
     trees = {"pretrained": recipe_for(sounds, "npid"), "probe": recipe_for(sounds, "supervised", frozen=True)}
+    finer = {"name": "logmel", "sample_rate": RATE, "seconds": 0.4, "n_fft": 256, "hop": 64, "mels": 16}
+    stages = [
+        {"epochs": 3, "lr": 0.3, "frozen": True, "schedule": "constant"},
+        {"epochs": 2, "lr": 0.3, "frozen": True},
+    ]
+    stages[1] |= {"start": "best", "frontend": finer}
+    trees["best"] = trees["probe"] | {"stages": stages, "keep": "best", "split": {"valid": 1}, "batch": 8}
     for name, tree in trees.items():
         (folder / f"{name}.json").write_text(json.dumps(tree))
     return [str(folder / f"{name}.json") for name in trees]
@@ -95,7 +102,7 @@ def one(cache, recipes, tmp_path_factory):
     out = tmp_path_factory.mktemp("one")
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    runpy.run_path(str(WORKER))["main"](out, recipes[1])
+    runpy.run_path(str(WORKER))["main"](out, *recipes[1:])
     torch.set_num_threads(threads)
     return out
 
@@ -146,9 +153,9 @@ TWO = pytest.mark.parametrize("several", [2], indirect=True)
 def test_two_processes_end_a_run_with_the_same_bits_and_one_folder(several):
     two = several[0]
     told = [json.loads((two / f"told-{rank}.json").read_text())["runs"] for rank in range(2)]
-    for name in ("pretrained", "probe"):
+    for name, epochs in (("pretrained", 2), ("probe", 2), ("best", 5)):
         assert told[0][name] == told[1][name]
-        assert len((two / name / "log.jsonl").read_text().splitlines()) == 2
+        assert len((two / name / "log.jsonl").read_text().splitlines()) == epochs
         assert json.loads((two / name / "environment.json").read_text())["world_size"] == 2
         assert not (two / name / "lock.json").exists()
 
@@ -165,6 +172,20 @@ def test_where_no_statistics_are_of_the_batch_two_processes_train_what_one_does(
         assert together["accuracy"] == pytest.approx(alone["accuracy"], rel=1e-5)
     results = [json.loads((out / "probe" / "result.json").read_text()) for out in (one, two)]
     assert results[0]["clips"] == results[1]["clips"] == 2 * 11
+
+
+@TWO
+def test_two_processes_go_on_from_the_best_epoch_as_one_does(one, several):
+    """Only the first of them looks at the validation part."""
+    two = several[0]
+    wanted, found = (checkpoint.load(out / "best" / "model")[0] for out in (one, two))
+    assert all(torch.allclose(found[name], value, rtol=1e-4, atol=1e-6) for name, value in wanted.items())
+    results = [json.loads((out / "best" / "result.json").read_text()) for out in (one, two)]
+    assert results[0]["kept"] == results[1]["kept"]
+    assert results[0]["peeks"] == results[1]["peeks"] == 6
+    logs = [[json.loads(line) for line in (out / "best" / "log.jsonl").read_text().splitlines()] for out in (one, two)]
+    for alone, together in zip(*logs, strict=True):
+        assert together["loss"] == pytest.approx(alone["loss"], rel=1e-5)
 
 
 @pytest.mark.parametrize("ranks", [1, 2, 3, 5])
@@ -233,19 +254,23 @@ def torchrun(*arguments):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rank", "name"), [(0, "SIGKILL"), (1, "SIGKILL"), (1, "SIGTERM")])
-def test_a_killed_process_takes_all_down_within_30_s_and_the_run_resumes_exactly(recipes, tmp_path, rank, name):
-    script, path = tmp_path / "dying.py", recipes[0]
+@pytest.mark.parametrize(
+    ("rank", "name", "kind", "step"),
+    [(0, "SIGKILL", 0, 3), (1, "SIGKILL", 0, 3), (1, "SIGTERM", 0, 3), (1, "SIGKILL", 2, 4)],
+)
+def test_a_killed_process_takes_all_down_within_30_s_and_the_run_resumes_exactly(
+    recipes, tmp_path, rank, name, kind, step
+):
+    script, path = tmp_path / "dying.py", recipes[kind]
     script.write_text(DYING)
     torchrun(script, path, tmp_path / "whole", 0, 99, name)
-    ended = torchrun(script, path, tmp_path / "run", rank, 3, name)
+    ended = torchrun(script, path, tmp_path / "run", rank, step, name)
     assert time.time() - float(ended.stdout.split()[0]) < 30
     assert ended.returncode != 0
     assert not (tmp_path / "run" / "result.json").exists()
     assert torchrun(script, path, tmp_path / "run", 0, 99, name).returncode == 0
-    for part in ("model", "memory"):
-        weights = [(tmp_path / run / part / "model.safetensors").read_bytes() for run in ("whole", "run")]
-        assert weights[0] == weights[1]
+    for place in (tmp_path / "whole").glob("m*/model.safetensors"):
+        assert place.read_bytes() == (tmp_path / "run" / place.relative_to(tmp_path / "whole")).read_bytes()
 
 
 @pytest.mark.slow
