@@ -119,3 +119,21 @@ def test_rows_tell_steps_clips_and_looks():
     assert said[1:] == [f"  {words.CHOSEN}", f"  {words.counted(row)}", "  20 s"]
     assert words.counted({"seconds": 3.0}) == ""
     assert "150 steps, 800 clips heard" in arms._cost(row)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "said"),
+    [
+        ({"steps": 100}, {"steps": 98}, ""),
+        ({"steps": 100}, {"steps": 97.9}, "100 against 97.9 steps"),
+        ({"steps": 10.2}, {"steps": 9.8}, "10.2 against 9.8 steps"),
+        ({"chosen": 0}, {"chosen": 0.2}, "0 against 0.2 looks that chose the weights"),
+        ({"chosen": 3.0}, {"chosen": 3.07}, "3 against 3.07 looks that chose the weights"),
+        ({"seconds": 2000, "cpu_seconds": 4000}, {"seconds": 1700, "cpu_seconds": 2000}, ""),
+        ({"seconds": 2000, "cpu_seconds": 4000}, {"seconds": 1690, "cpu_seconds": 3390},
+         "4000 against 3390 processor seconds"),
+        ({"seconds": 1.0}, {"seconds": 0.84}, "1 against 0.84 s"),
+    ],
+)  # fmt: skip
+def test_budgets_at_the_share_by_which_they_may_differ_and_what_is_told_looks_different(one, other, said):
+    assert uneven(one, other) == said

@@ -2,6 +2,7 @@
 
 from ossicle.report import arms
 from ossicle.report.found import Found
+from ossicle.words import BY_TEST
 
 AGAINST = {over: {"mean": 0.1, "low": -0.05, "high": 0.2, "over": f"3 {over}"} for over in ("recordings", "folds")}
 
@@ -48,3 +49,17 @@ def test_a_page_shows_both_tables_and_both_figures(tmp_path):
         assert what in shown
     assert str(arms.fold_figures(every)).count("<figure") == 4
     assert arms.fold_table([]) is arms.fold_figures([]) is None
+
+
+def test_where_the_test_chose_the_weights_the_row_says_so(tmp_path):
+    made = table(tmp_path, "test")
+    made.json["table"]["rows"][1]["selected"] = ["none", "test"]
+    assert [arm.chosen for arm in arms.arms(made)] == ["", "test"]
+    shown = arms.fold_table(arms.arms(made))
+    assert shown.count(BY_TEST) == 2  # by neighbors and by a linear probe
+    runs = [evaluated(tmp_path, "one", fold, 0.1, 0.2) for fold in (1, 2)]
+    for run, selected in zip(runs, ("valid", "none"), strict=True):
+        run.json["result"] = {"selected": selected}
+    one, two = arms.arms(table(tmp_path, "test", runs))
+    assert (one.chosen, two.chosen) == ("valid", "")
+    assert BY_TEST not in arms.fold_table([one, two])

@@ -97,5 +97,5 @@ def test_where_the_test_chose_the_weights_the_figure_says_so(tmp_path):
         (place / "evaluation.json").write_text(json.dumps({"accuracy": score}))
         (place / "result.json").write_text(json.dumps({"selected": "test" if fold == 1 else "valid"}))
     (panel,) = boxes.panels(found.look(folder))
-    assert panel.what == "accuracy, weights chosen on the test folds"
+    assert panel.what == "accuracy, weights chosen on the test fold"
     assert panel.rows == (("base", tuple(TEN)),)

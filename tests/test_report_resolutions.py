@@ -9,7 +9,7 @@ import torch
 
 from ossicle import audio, cli, recipe
 from ossicle.frontends import FRONTENDS
-from ossicle.report import ReportError, draw, found, report, resolutions
+from ossicle.report import ReportError, draw, found, naming, report, resolutions
 from ossicle.report.toml import toml
 
 RATE = 8000
@@ -108,3 +108,40 @@ def test_report_draws_a_recipe_that_was_never_run(read, tmp_path, monkeypatch):
     with pytest.raises(ReportError, match="nothing to report"):
         draw([], tmp_path / "r.svg", of="resolutions")
     assert cli.main(["report", "none.toml", "--resolutions", "r.svg"]) == 2
+
+
+def test_the_clip_can_be_chosen_and_is_none_of_the_test_fold(read, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.toml").write_text(toml(recipe.to_dict(read)))
+    for name in ("5", "5.wav"):
+        assert cli.main(["report", "plan.toml", "--resolutions", "r.svg", "--clip", name]) == 0
+        assert "5.wav as each stage sees it" in (tmp_path / "r.svg").read_text()
+    planned = [resolutions.planned("plan.toml")]
+    assert resolutions.sheet(planned, "5.wav").clip == "5.wav"
+    with pytest.raises(ReportError, match=r"learned from is called 2\.wav; .\.wav is one"):
+        resolutions.sheet(planned, "2.wav")
+    assert cli.main(["report", "plan.toml", "--clip", "5"]) == 2
+    assert "--clip is for the figure of --resolutions" in capsys.readouterr().err
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_a_file_that_cannot_be_made_keeps_none_of_the_others_away(read, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.toml").write_text(toml(recipe.to_dict(read)))
+    followed(tmp_path / "t", read)
+    asked = ["report", "t", "--boxes", "b.svg", "--resolutions", "r.svg", "--table", "t.md", "-o", "page.html"]
+    assert cli.main(asked) == 1
+    told = capsys.readouterr()
+    assert [line for line in told.out.splitlines() if line.startswith("wrote")] == ["wrote r.svg", "wrote page.html"]
+    assert "error: b.svg is not written: no table here has a variant" in told.err
+    assert "error: t.md is not written: no table here has a score" in told.err
+    assert not (tmp_path / "b.svg").exists()
+    assert cli.main(["report", "plan.toml", "--boxes", "b.svg", "--resolutions", "again.svg"]) == 1
+    assert "b.svg is not written: plan.toml is a recipe" in capsys.readouterr().err
+    assert cli.main(["report", "t", "--boxes", "b.svg"]) == 2
+
+
+def test_arms_of_folders_that_end_alike_keep_names_of_their_own(tmp_path):
+    folders = [tmp_path / place / "runs" / "mel" for place in ("one", "two")]
+    made = naming.titles([*((folder, "") for folder in folders), (folders[0], "wide")])
+    assert list(made.values()) == ["one/runs/mel", "two/runs/mel", "wide"]

@@ -22,6 +22,7 @@ STAMPS = {
 }
 
 
+BY_TEST = "weights chosen on the test fold"
 CHOSEN = "weights were chosen on the test fold: the score is no measure of what comes next"
 
 

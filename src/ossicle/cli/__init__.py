@@ -11,12 +11,10 @@ from cyclopts import CycloptsError
 
 from ossicle import distributed
 from ossicle.cli import learning, using
-from ossicle.cli.app import app
+from ossicle.cli.app import INTERRUPTED, PIPE_CLOSED, REFUSED, STOPPED, app
 from ossicle.sentences import sentence
 
 __all__ = ["app", "learning", "main", "using"]
-
-REFUSED, STOPPED, INTERRUPTED, PIPE_CLOSED = 2, 1, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,6 +9,9 @@ from cyclopts import App, Parameter
 
 from ossicle import __version__
 
+DONE, STOPPED, REFUSED, INTERRUPTED, PIPE_CLOSED = 0, 1, 2, 130, 141
+"""Exit statuses."""
+
 app = App(
     name="ossicle",
     help="From unlabelled recordings to a small sound recognizer on the device where the sound is.",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from cyclopts import Parameter
 
-from ossicle.cli.app import app, close, shown
+from ossicle.cli.app import DONE, REFUSED, STOPPED, app, close, shown
 from ossicle.options import UsageError, given, option
+from ossicle.sentences import sentence
 
 
 @app.command
@@ -114,22 +116,39 @@ def report(
     boxes: Annotated[Path | None, option("A file for box plots over folds alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
     resolutions: Annotated[Path | None, option("A file for one clip as stages see it; RECIPE.toml will do.")] = None,
+    clip: Annotated[str | None, option("Of --resolutions: the clip, by its name [default: one is drawn].")] = None,
     table: Annotated[Path | None, option("A file for scores fold by fold alone, .md or .csv.")] = None,
 ) -> int:
-    """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network."""
-    from ossicle.report import draw, tabulate
+    """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network.
+
+    Where one of several files cannot be made, the others are.
+    """
+    from ossicle.report import Figure, draw, tabulate
     from ossicle.report import report as write
 
-    alone = [draw(folders, curves, of="curves")] if curves else []
-    alone += [draw(folders, grid, of="grid")] if grid else []
-    alone += [draw(folders, boxes, of="boxes")] if boxes else []
-    alone += [draw(folders, sounds, of="sounds")] if sounds else []
-    alone += [draw(folders, resolutions, of="resolutions")] if resolutions else []
-    alone += [tabulate(folders, table)] if table else []
-    page = [write(folders, out or Path("report.html"))] if out or not alone else []
-    first = (page or alone)[0]
-    close(*alone, *page, next=f"cat {shown(first)}" if first == table else f"open {shown(first)} in a browser")
-    return 0
+    if clip and not resolutions:
+        raise UsageError("--clip is for the figure of --resolutions FILE: add that, or leave --clip out")
+    figures: dict[Figure, Path | None] = {"curves": curves, "grid": grid, "boxes": boxes, "sounds": sounds}
+    asked = [partial(draw, folders, path, of=name) for name, path in figures.items() if path]
+    asked += [partial(draw, folders, resolutions, of="resolutions", clip=clip)] if resolutions else []
+    asked += [partial(tabulate, folders, table)] if table else []
+    asked += [partial(write, folders, out or Path("report.html"))] if out or not asked else []
+    wrote = [path for make in asked if (path := _made(make))]
+    if wrote:
+        last = wrote[-1]
+        close(*wrote, next=f"cat {shown(last)}" if last == table else f"open {shown(last)} in a browser")
+    return DONE if len(wrote) == len(asked) else STOPPED if wrote else REFUSED
+
+
+def _made(make: partial[Path]) -> Path | None:
+    """The file that was written, or None where it cannot be, and a sentence why."""
+    try:
+        return make()
+    except Exception as error:
+        if (told := sentence(error)) is None:
+            raise
+        print(f"error: {shown(make.args[1])} is not written: {told}", file=sys.stderr)
+        return None
 
 
 @app.command

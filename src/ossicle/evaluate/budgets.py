@@ -50,10 +50,10 @@ def uneven(one: Mapping[str, float], other: Mapping[str, float]) -> str:
     both = [name for name in one if name in other]
     counts = [name for name in COUNTS if name in both and _apart(one[name], other[name], CLOSE)]
     time = [_apart(one[name], other[name], CLOSE_IN_TIME) for name in ("seconds", "cpu_seconds") if name in both]
-    said = [f"{one[name]:.0f} against {other[name]:.0f} {COUNTS[name]}" for name in counts]
+    said = [f"{_number(one[name])} against {_number(other[name])} {COUNTS[name]}" for name in counts]
     if "seconds" in both and all(time):
         spent, unit = ("cpu_seconds", "processor seconds") if "cpu_seconds" in both else ("seconds", "s")
-        said.append(f"{one[spent]:.3g} against {other[spent]:.3g} {unit}")
+        said.append(f"{_number(one[spent])} against {_number(other[spent])} {unit}")
     return ", ".join(said)
 
 
@@ -76,6 +76,11 @@ def set_back(row: Mapping[str, Any], base: Mapping[str, Any]) -> str:
         f"ends {points:.1f} points below {name} in as many steps: "
         f"what it took over from earlier learning sets it back here{doubt}"
     )
+
+
+def _number(value: float) -> str:
+    """With enough digits for two that are apart to look so."""
+    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def _apart(one: float, other: float, share: float) -> bool:

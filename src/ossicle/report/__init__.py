@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -47,19 +48,20 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
     return _write(Path(out), whole.encode())
 
 
-def draw(folders: Sequence[str | Path], out: str | Path, *, of: Figure) -> Path:
+def draw(folders: Sequence[str | Path], out: str | Path, *, of: Figure, clip: str | None = None) -> Path:
     """Writes one figure about these folders as SVG or PNG, by the name's ending, and returns its path.
 
     "curves": accuracy on the test folds by epoch, of runs with `curve`. "grid": score against the one number of a
     table's grid. "boxes": the spread of each variant's scores over folds. "sounds": recordings class by class, as the
     front end sees them. "resolutions": one recording as each stage of a recipe sees it, of a run, a table or a
-    recipe's own file, .toml. ReportError where there is nothing to draw or the file cannot be written.
+    recipe's own file, .toml, and `clip` names which. ReportError where there is nothing to draw or the file cannot
+    be written.
     """
     from ossicle.report import boxes, epochs, grids, resolutions, strips
 
     kind = _kind(out)
     made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}
-    made["resolutions"] = resolutions.file
+    made["resolutions"] = partial(resolutions.file, clip=clip)
     plans = [each for each in folders if of == "resolutions" and Path(each).suffix == ".toml"]
     rest = [each for each in folders if each not in plans]
     found = [*map(resolutions.planned, plans), *(_all(rest) if rest or not plans else ())]

@@ -12,7 +12,7 @@ from ossicle.material import mean_cost
 from ossicle.report import figures
 from ossicle.report.found import Found
 from ossicle.report.page import Markup, duration, figure, join, percent, quantity, table, tag
-from ossicle.words import counted, titled
+from ossicle.words import BY_TEST, counted, titled
 
 MEASURES = {
     "mAP": "mean AP",
@@ -27,6 +27,7 @@ MEASURES = {
 class Arm:
     """A variant of a table: its runs, its accuracy by fold (seeds averaged), and its difference to the first one.
 
+    `chosen` is the part that chose among epochs, "test" where it did so in any run, else "valid" or "".
     Where clips have several labels, `measure` says that what stands for accuracy is the mean average precision. Of an
     encoder the accuracy is that of its nearest neighbors, and `linear` is the same arm by a linear probe.
     """
@@ -37,6 +38,7 @@ class Arm:
     against: dict[str, Any] | None = None
     cost: dict[str, Any] = field(default_factory=dict)
     measure: str = "accuracy"
+    chosen: str = ""
     linear: Arm | None = None
     warning: str = ""
 
@@ -85,8 +87,12 @@ def _arm(name: str, runs: tuple[Found, ...], row: dict[str, Any]) -> Arm:
     probed, way = _scores(runs, row.get("linear", {}), "evaluation.linear_probe", "linear_", *where)
     results = [run.json["result"] for run in runs if run.done]
     cost = mean_cost(results) if results else row
-    said = str(row.get("warning", ""))
-    arm = Arm(str(row.get("variant", name)), runs, accuracy, row.get("against_first"), cost, measure, warning=said)
+    selected = {run.get("result.selected") for run in runs} | set(() if runs else row.get("selected", ()))
+    stamps: dict[str, Any] = {
+        "chosen": next((part for part in ("test", "valid") if part in selected), ""),
+        "warning": str(row.get("warning", "")),
+    }
+    arm = Arm(str(row.get("variant", name)), runs, accuracy, row.get("against_first"), cost, measure, **stamps)
     against = row.get("linear", {}).get("against_first")
     probe = replace(arm, accuracy=probed, against=against, measure=way, warning="")
     return replace(arm, linear=probe) if probed else arm
@@ -134,12 +140,17 @@ def _fold_table(every: Sequence[Arm]) -> Markup | None:
         each = [f"{100 * arm.accuracy[fold]:.1f}" if fold in arm.accuracy else "–" for fold in folds]
         difference = [_interval(arm.against, over) for over in ("recordings", "folds")] if compared else []
         costs = [_cost(arm.cost), *([_cost(arm.cost.get("before") or {})] if begun else [])]
-        title = join([arm.title, tag("small", arm.warning)]) if arm.warning else arm.title
-        rows.append((title, *each, tag("td", arm.score, class_="total"), *difference, *costs))
+        rows.append((_named(arm), *each, tag("td", arm.score, class_="total"), *difference, *costs))
     against = [f"against {scored[0].title}, over recordings", "over folds"] if compared else []
     head = (f"{scored[0].measure}, %", *(f"fold {fold}" for fold in folds), "mean ± sd", *against, "learned in")
     head += ("its start in",) if begun else ()
     return table(head, rows, label=f"{scored[0].measure} by fold", kind="numbers-table")
+
+
+def _named(arm: Arm) -> Markup:
+    """Its name, and what has to be known of it before it is compared."""
+    stamps = (BY_TEST if arm.chosen == "test" else "", arm.warning)
+    return join([arm.title, *(tag("small", said) for said in stamps if said)])
 
 
 def _cost(row: dict[str, Any]) -> Markup:
@@ -213,7 +224,7 @@ def overview(found: Sequence[tuple[int, str, Found]]) -> Markup | None:
 
 def _stamp(arm: Arm) -> str:
     said = {run.get("evaluation.pretraining", run.get("result.pretraining")) for run in arm.runs}
-    said |= {"chosen on the test" for run in arm.runs if run.get("result.selected") == "test"}
+    said |= {BY_TEST} if arm.chosen == "test" else set()
     return ", ".join(sorted(each for each in said if each)) or "–"
 
 

@@ -19,6 +19,7 @@ from ossicle.report.arms import Arm, arms
 from ossicle.report.drawing import drawing, paint
 from ossicle.report.found import Found, ReportError
 from ossicle.report.page import Markup, figure, grid, plain, tag
+from ossicle.words import BY_TEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -118,8 +119,7 @@ def _data(found: Found) -> str:
 
 
 def _chosen(side: Sequence[Arm]) -> str:
-    by_test = any(run.get("result.selected") == "test" for arm in side for run in arm.runs)
-    return ", weights chosen on the test folds" if by_test else ""
+    return f", {BY_TEST}" if any(arm.chosen == "test" for arm in side) else ""
 
 
 def _told(name: str, scores: Sequence[float]) -> str:

@@ -19,6 +19,7 @@ from ossicle.report.page import plain
 
 COSTS = {"steps": "optimizer steps", "clips": "clips heard", "peeks": "looks at validation", "seconds": "seconds"}
 """What a result tells of its budget, a run: its key and what it is called."""
+CHOSE = {"test": "the test fold", "valid": "the validation part"}
 Row = tuple[str, ...]
 
 
@@ -66,7 +67,7 @@ def _rows(side: Sequence[Arm]) -> Iterator[Row]:
         yield from _told(f"against {plain(side[0].title)}, over {over}", differences, _interval)
     yield from _told("at unequal budgets", [(arm.against or {}).get("recordings") for arm in side], _uneven)
     yield from _told("warning", side, lambda arm: arm.warning)
-    yield from _told("weights chosen on", side, _chosen)
+    yield from _told("weights chosen on", side, lambda arm: CHOSE.get(arm.chosen, ""))
     for key, name in COSTS.items():
         yield from _told(name, [_mean(arm, key) for arm in side], lambda value: "" if value is None else f"{value:.0f}")
 
@@ -104,12 +105,6 @@ def _interval(found: Mapping[str, float] | None) -> str:
 
 def _uneven(found: Mapping[str, Any] | None) -> str:
     return str((found or {}).get("uneven", ""))
-
-
-def _chosen(arm: Arm) -> str:
-    names = {"test": "the test fold", "valid": "the validation part"}
-    selected = {run.get("result.selected") for run in arm.runs}
-    return next((said for name, said in names.items() if name in selected), "")
 
 
 def _markdown(made: Sequence[Block]) -> str:

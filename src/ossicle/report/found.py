@@ -86,6 +86,8 @@ class Found:
 def look(folder: str | Path) -> list[Found]:
     """What a folder is, or else what the folders in it are; or a data set. ReportError where there is none of these."""
     folder = Path(folder)
+    if folder.suffix == ".toml" and folder.is_file():
+        raise ReportError(f"{folder} is a recipe: follow it, or draw what its stages see with --resolutions FILE")
     if found := sorted(_look(folder, DEPTH), key=_rank) if folder.is_dir() else []:
         return found
     try:

@@ -20,7 +20,7 @@ from ossicle.report.figures import Line
 from ossicle.report.found import Found, ReportError
 from ossicle.report.naming import Named
 from ossicle.report.page import Markup, figure, grid, plain, tag
-from ossicle.words import titled
+from ossicle.words import BY_TEST, titled
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -219,6 +219,8 @@ def _opened(points: Sequence[Point]) -> str:
     looks = max(int(point.row.get("openings", 0)) for point in points)
     if not any(point.row.get("by") == "test" for point in points):
         return "no test fold was opened for it."
+    if any("test" in point.row.get("selected", ()) for point in points):
+        return f"{BY_TEST}, which was opened up to {looks} times."
     return f"each run's test fold was opened {'once' if looks == 1 else f'up to {looks} times'}."
 
 

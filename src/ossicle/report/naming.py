@@ -14,18 +14,26 @@ Named = tuple[Path, str]
 
 
 def titles(named: Sequence[Named]) -> dict[Named, str]:
-    """What to call arms of one figure: variants by their name, and by their folders' where that does not tell."""
-    places = {(folder, name): _place(folder) for folder, name in named}
-    short = {(folder, name): name or places[folder, name][-1] for folder, name in named}
+    """What to call arms of one figure: variants by their name and, where that does not tell, by the last two names of
+    their folder too, or as many as it takes.
+    """
+    places = {arm: _place(arm[0]) for arm in named}
+
+    def long(arm: Named, deep: int) -> str:
+        return "/".join(filter(None, (*places[arm][-deep:], arm[1])))
+
+    short = {arm: arm[1] or places[arm][-1] for arm in named}
     count = Counter(short.values())
-    long = {arm: "/".join(filter(None, (*places[arm], arm[1]))) for arm in named}
-    return {arm: short[arm] if count[short[arm]] == 1 else long[arm] for arm in named}
+    alike = [arm for arm in named if count[short[arm]] > 1]
+    most = max((len(places[arm]) for arm in alike), default=2)
+    deep = next((n for n in range(2, most) if len({long(arm, n) for arm in alike}) == len(alike)), most)
+    return {arm: long(arm, deep) if arm in alike else short[arm] for arm in named}
 
 
 def _place(folder: Path) -> tuple[str, ...]:
-    """The last two names of a folder, or of the one that holds it where it is but one fold's."""
+    """The names of a folder, or of the one that holds it where it is but one fold's."""
     whole = folder.resolve()
-    return (whole.parent if re.fullmatch(r"fold\d+(-seed\d+)?", whole.name) else whole).parts[-2:]
+    return (whole.parent if re.fullmatch(r"fold\d+(-seed\d+)?", whole.name) else whole).parts[1:]
 
 
 def colors(titles: Iterable[str]) -> dict[str, str]:

@@ -77,17 +77,18 @@ def _run(folder: Path, way: Recipe) -> Found:
     return Found(folder, "run", {"recipe": recipe.to_dict(way)})
 
 
-def sheet(found: Sequence[Found]) -> Sheet:
-    """One clip by all stages of these runs, and of the first run of each variant of these tables. ReportError where
-    there is none, or no recording can be read.
+def sheet(found: Sequence[Found], clip: str | None = None) -> Sheet:
+    """One clip by all stages of these runs, and of the first run of each variant of these tables: the one of this name
+    in the first run's training part, or one that is drawn from it. ReportError where there is none, or no recording can
+    be read.
     """
     named = dict(_named(found))
     if not named:
         raise ReportError("no run here: give the folder of a run or of a table, or a recipe, recipes/hello.toml say")
-    titles, clip = naming.titles(list(named)), _clip(next(iter(named.values())))
+    titles, shown = naming.titles(list(named)), _clip(next(iter(named.values())), clip)
     recipes = {titles[name]: recipe.from_dict(run.json["recipe"]) for name, run in named.items()}
     return Sheet(
-        clip.name, {title: [_seen(clip, way, *stage) for stage in heard(way)] for title, way in recipes.items()}
+        shown.name, {title: [_seen(shown, way, *stage) for stage in heard(way)] for title, way in recipes.items()}
     )
 
 
@@ -109,14 +110,24 @@ def heard(followed: Recipe) -> list[tuple[Spec, int, int]]:
     return made
 
 
-def _clip(run: Found) -> Clip:
-    """The first clip that can be read: of the first class, drawn as `few` draws, and then of all."""
+def _clip(run: Found, name: str | None) -> Clip:
+    """The first clip that can be read: of this name, or of the first class, drawn as `few` draws, and then of all."""
     part = sounds.training(run)
     first = [clip for clip in part.few(1).clips if part.classes and part.classes[0] in clip.labels]
-    for clip in (*first, *part.clips):
+    asked = (*first, *part.clips) if name is None else [clip for clip in part.clips if _is_called(clip, name)]
+    if not asked:
+        raise ReportError(
+            f"no clip of {part.name} that is learned from is called {name}; {part.clips[0].name} is one, and those of "
+            "a test fold are not shown"
+        )
+    for clip in asked:
         if _wave(clip, 8000) is not None:
             return clip
-    raise ReportError(f"no recording of {part.name} can be read")
+    raise ReportError(f"no recording of {part.name} can be read" if name is None else f"{name} cannot be read")
+
+
+def _is_called(clip: Clip, name: str) -> bool:
+    return name in (clip.name, Path(clip.name).name, Path(clip.name).stem)
 
 
 def _wave(clip: Clip, sample_rate: int) -> np.ndarray | None:
@@ -168,9 +179,9 @@ def _figure(one: Seen) -> Markup:
     return figure(image, one.told)
 
 
-def file(found: Sequence[Found], kind: Literal["svg", "png"]) -> bytes:
-    """The same as a file of its own. ReportError where there is no run or no recording can be read."""
-    made, sentence = attempt(lambda: sheet(found))
+def file(found: Sequence[Found], kind: Literal["svg", "png"], clip: str | None = None) -> bytes:
+    """The same as a file of its own. ReportError where there is no run or no such recording can be read."""
+    made, sentence = attempt(lambda: sheet(found, clip))
     if made is None:
         raise ReportError(f"there is no clip to show: {sentence}")
     across = max(map(len, made.rows.values()))
