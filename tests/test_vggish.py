@@ -19,10 +19,11 @@ from ossicle.data.cache import Cache
 from ossicle.deploy.onnx import to_onnx
 from ossicle.encoders import VGGish
 from ossicle.frontends import LogMel, Resized, VGGishMel
-from ossicle.frontends.vggish import BANDS, FRAMING, LEVELS
+from ossicle.frontends.vggish import SETTINGS
 from ossicle.layouts import TORCHVGGISH
 from ossicle.model import Backbone, Classifier, load
 from ossicle.recipe import Spec, from_dict
+from ossicle.report import looks
 
 RATE = 16000
 CHANNELS = {0: (1, 64), 3: (64, 128), 6: (128, 256), 8: (256, 256), 11: (256, 512), 13: (512, 512)}
@@ -75,7 +76,7 @@ def test_frames_are_whole_windows_and_silence_is_ln_of_a_hundredth() -> None:
 
 
 def test_triangles_that_are_straight_over_hz_would_show() -> None:
-    other = LogMel(**FRAMING, **{**BANDS, "sides": "hz"}, **LEVELS)
+    other = LogMel(**{**SETTINGS, "sides": "hz"})
     for wave in sounds()[:2]:
         image = other(torch.from_numpy(wave).float()[None, None])[0, 0, 0].T.numpy()
         assert np.abs(image - theirs(wave)).max() > 5e-3
@@ -84,6 +85,14 @@ def test_triangles_that_are_straight_over_hz_would_show() -> None:
 def test_its_image_can_be_resized() -> None:
     resized = Resized(of={"name": "vggish", "seconds": 1.0}, size=[32, 48])
     assert resized(torch.zeros(2, 1, RATE)).shape == (2, 1, 1, 32, 48)
+
+
+def test_reports_draw_what_is_heard() -> None:
+    seen, wave = looks.look({"name": "vggish", "seconds": 2.0}), torch.from_numpy(sounds()[0]).float()
+    np.testing.assert_array_equal(seen(wave[None].numpy()), VGGishMel()(wave[None, None])[0, 0, 0])
+    assert (seen.sample_rate, seen.seconds) == (RATE, 2.0)
+    at = dict((name, place) for place, name in seen.ticks())
+    assert at["1"] == pytest.approx(65 * (mels(1000) - mels(125)) / (mels(7500) - mels(125)) - 0.5)
 
 
 # the network

@@ -6,9 +6,12 @@ from typing import Any
 
 from ossicle.frontends.logmel import LogMel
 
-FRAMING: dict[str, Any] = {"sample_rate": 16000, "n_fft": 512, "win": 400, "hop": 160, "center": False}
-BANDS: dict[str, Any] = {"mels": 64, "f_min": 125.0, "f_max": 7500.0, "scale": "htk", "sides": "mel", "norm": None}
-LEVELS: dict[str, Any] = {"power": 1.0, "log": "ln", "offset": 0.01}
+SETTINGS: dict[str, Any] = {
+    **{"sample_rate": 16000, "n_fft": 512, "win": 400, "hop": 160, "center": False},
+    **{"mels": 64, "f_min": 125.0, "f_max": 7500.0, "scale": "htk", "sides": "mel", "norm": "none"},
+    **{"power": 1.0, "log": "ln", "offset": 0.01},
+}
+"""Of a log-mel."""
 
 
 class VGGishMel(LogMel):
@@ -21,4 +24,4 @@ class VGGishMel(LogMel):
     """
 
     def __init__(self, *, seconds: float = 10.0) -> None:
-        super().__init__(seconds=seconds, **FRAMING, **BANDS, **LEVELS)
+        super().__init__(seconds=seconds, **SETTINGS)

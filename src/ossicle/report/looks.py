@@ -31,8 +31,11 @@ class Look(Protocol):
 def look(spec: dict[str, Any]) -> Look:
     """How recordings look by this front end, or by a plain log-mel where it makes other images than these two."""
     from ossicle.frontends import FRONTENDS
+    from ossicle.frontends.vggish import SETTINGS
 
     named = FRONTENDS.get(spec.get("name", ""))
+    if spec.get("name") == "vggish":
+        spec = {**spec, **SETTINGS, "name": "logmel"}
     return Thirds(spec) if getattr(named, "maps", 1) == 3 else Logmel(spec)
 
 
