@@ -91,7 +91,7 @@ def test_reports_draw_what_is_heard() -> None:
     seen, wave = looks.look({"name": "vggish", "seconds": 2.0}), torch.from_numpy(sounds()[0]).float()
     np.testing.assert_array_equal(seen(wave[None].numpy()), VGGishMel()(wave[None, None])[0, 0, 0])
     assert (seen.sample_rate, seen.seconds) == (RATE, 2.0)
-    at = dict((name, place) for place, name in seen.ticks())
+    at = {name: place for place, name in seen.ticks()}
     assert at["1"] == pytest.approx(65 * (mels(1000) - mels(125)) / (mels(7500) - mels(125)) - 0.5)
 
 
