@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -88,8 +88,9 @@ def compose(
     scene (scenes.csv), `mixtures` that are of no scene, to train an event model on (events.csv: all that is heard,
     textures too), and `unlabelled` clips of every scene without its name (unlabelled.csv). A clip's fold is that of all
     its recordings: whoever tests on a fold of scenes.csv, and learns from the other folds of it, of events.csv, of
-    unlabelled.csv or of `events`, has heard no recording of the test. heard.csv tells for every file what begins and
-    ends where, in seconds, at how many dB over the background, and from which recording.
+    unlabelled.csv or of `events`, has heard no recording of the test; a folder read without its table has no folds and
+    tells nothing of that. heard.csv tells for every file what begins and ends where, in seconds, how many dB over the
+    background, and from which recording.
 
     A clip depends on the seed, its place and its name: more clips leave the others as they are. ValueError where
     `events` has no folds, clips with more or less than one label, or too few recordings for its places; IntakeError
@@ -98,7 +99,7 @@ def compose(
     plan = Plan(scenes, places, per_scene, mixtures, unlabelled, round(seconds * sample_rate), sample_rate, seed)
     root, made = Path(path), {**asdict(plan), "events": events.fingerprint(), "version": VERSION}
     once(root / "composed.json", made, lambda: _make(root, events, plan))
-    return replace(listing(root / "scenes.csv"), classes=tuple(scenes))
+    return listing(root / "scenes.csv")
 
 
 def _make(root: Path, events: Manifest, plan: Plan) -> None:

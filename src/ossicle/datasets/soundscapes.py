@@ -73,26 +73,22 @@ class Heard(NamedTuple):
 
 # Four pairs: two of a pair have their backgrounds in common, and most events occur in three scenes or more.
 SCENES: dict[str, Scene] = {
-    "farmyard": Scene({"rain": 0.25}, {"rooster": Often(2.5, 6), "dog": Often(1, 3), "chainsaw": Often(0.2, 0)}),
-    "suburb": Scene({"rain": 0.25}, {"dog": Often(2.5, 6), "chainsaw": Often(1, 0), "rooster": Often(0.2, 0)}),
+    "farmyard": Scene({"rain": 0.25}, {"rooster": Often(3, 9), "dog": Often(1, 6), "chainsaw": Often(0.3, 3)}),
+    "suburb": Scene({"rain": 0.25}, {"dog": Often(3, 9), "chainsaw": Often(1, 3), "rooster": Often(0.3, 3)}),
     "nursery": Scene(
-        {"rain": 0.25}, {"crying_baby": Often(2.5, 6), "clock_tick": Often(1, 3), "sneezing": Often(0.3, 3)}
+        {"rain": 0.25}, {"crying_baby": Often(3, 9), "clock_tick": Often(1, 6), "sneezing": Often(0.4, 6)}
     ),
     "waiting_room": Scene(
-        {"rain": 0.25}, {"sneezing": Often(2.5, 6), "clock_tick": Often(1, 3), "crying_baby": Often(0.3, 0)}
+        {"rain": 0.25}, {"sneezing": Often(3, 9), "clock_tick": Often(1, 6), "crying_baby": Often(0.4, 3)}
     ),
     "hearth": Scene(
-        {"crackling_fire": 0.75}, {"clock_tick": Often(2.5, 6), "sneezing": Often(1, 3), "dog": Often(0.3, 3)}
+        {"crackling_fire": 0.75}, {"clock_tick": Often(3, 9), "sneezing": Often(1, 6), "dog": Often(0.4, 6)}
     ),
     "campsite": Scene(
-        {"crackling_fire": 0.75}, {"chainsaw": Often(1.5, 3), "dog": Often(1, 3), "rooster": Often(1, 0)}
+        {"crackling_fire": 0.75}, {"chainsaw": Often(1.5, 6), "dog": Often(1, 6), "rooster": Often(1, 3)}
     ),
-    "beach": Scene(
-        {"sea_waves": 0.75}, {"crying_baby": Often(1.8, 3), "dog": Often(1.8, 3), "helicopter": Often(0.2, 0)}
-    ),
-    "lookout": Scene(
-        {"sea_waves": 0.75}, {"helicopter": Often(2.5, 3), "dog": Often(0.5, 0), "sneezing": Often(0.3, 3)}
-    ),
+    "beach": Scene({"sea_waves": 0.75}, {"crying_baby": Often(2, 6), "dog": Often(2, 6), "helicopter": Often(0.3, 3)}),
+    "lookout": Scene({"sea_waves": 0.75}, {"helicopter": Often(3, 6), "dog": Often(0.5, 3), "sneezing": Often(0.3, 6)}),
 }
 
 
