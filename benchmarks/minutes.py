@@ -57,13 +57,13 @@ class Cell:
         return self.folder.with_suffix(".json")
 
 
-def work(cell: Cell) -> float:
-    """Follows the command; the seconds that were set apart for decoding."""
-    from ossicle.budget import Budget
-
-    budget = Budget(cell.minutes, progressive=WAYS[cell.way])
+def work(cell: Cell, began: float) -> float:
+    """Follows the command, whose clock runs since `began`; the seconds that were set apart for decoding."""
     from ossicle import plan
+    from ossicle.budget import Budget
     from ossicle.learn import learn
+
+    budget = Budget(cell.minutes, progressive=WAYS[cell.way], began=began)
 
     changes = {"split.fold": cell.fold} | dict(map(setting, cell.asked))
     recipe = plan.recognizer(cell.data, fold=cell.fold).override(changes)
@@ -77,7 +77,7 @@ def timed(cell: Cell) -> None:
     """Keeps what the run takes, from the start of its process to its end."""
     load, began = record.surroundings()["load"], time.monotonic()
     with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
-        apart = pool.submit(work, cell).result()
+        apart = pool.submit(work, cell, began).result()
     write_json(cell.told, {"seconds": time.monotonic() - began - apart, "apart": apart, "load": load})
 
 
@@ -138,7 +138,10 @@ def main() -> None:
     source = given.data if ":" in given.data else f"esc10:{given.data}"
     decode(source)
     cells = [
-        Cell(given.out, source, way, minutes, fold) for fold in given.folds for minutes in given.minutes for way in WAYS
+        Cell(given.out, source, way, minutes, fold, tuple(given.set))
+        for fold in given.folds
+        for minutes in given.minutes
+        for way in WAYS
     ]
     for cell in cells:
         if not cell.told.exists():
