@@ -232,9 +232,9 @@ def test_a_table_is_what_was_asked_for_on_the_line_too(tmp_path, monkeypatch, ke
     monkeypatch.setattr("ossicle.learn.learn", lambda recipe, out, **ways: asked.update(ways) or "")
     status, _, err = ossicle(f"run tones.toml -o other --set {key}", tmp_path)
     assert (status, asked["folds"]) == (0, key != "batch=8"), err
-    assert asked["evaluate"] is False
+    assert asked["evaluate"] is None
     status, _, err = ossicle(f"run tones.toml -o other --evaluate --set {key}", tmp_path)
-    assert (status == 0) == asked["folds"] == asked["evaluate"], err
+    assert (status == 0) == asked["folds"] == bool(asked["evaluate"]), err
     assert asked["folds"] or "--evaluate is for tables: add --folds" in err
 
 

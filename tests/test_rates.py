@@ -1,6 +1,7 @@
 """The learning-rate range test: on a parabola, whose answer is known, and on a recipe, which it leaves as it was."""
 
 import math
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -11,8 +12,9 @@ import torch
 from ossicle import assemble, material
 from ossicle.cli import main
 from ossicle.data.cache import Cache
+from ossicle.data.loader import Batch
 from ossicle.learner import Learner
-from ossicle.rates import HIGH, LOW, STEPS, find, range_test, sweep
+from ossicle.rates import HIGH, LOW, STEPS, RangeTest, find, find_all, range_test, sweep
 from ossicle.recipe import RecipeError, load
 
 RATE = 4000
@@ -120,16 +122,53 @@ def test_what_learns_is_left_as_it_was(path, tmp_path):
     assert np.array_equal(again.loss, tested.loss)
 
 
+def test_stages_that_would_be_tested_alike_are_tested_once_and_each_as_if_it_were_the_first(path, tmp_path):
+    ear = {"name": "logmel", "sample_rate": RATE, "seconds": 0.2, "n_fft": 128, "hop": 64, "mels": 16}
+    stages = [
+        {"epochs": 1, "lr": 1e-2},
+        {"epochs": 3, "lr": 1e-3, "schedule": "constant"},
+        {"epochs": 1, "lr": 1e-2, "frontend": ear},
+        {"epochs": 1, "lr": 1e-2, "frozen": True, "start": "best"},
+    ]
+    variants = [{"name": "grown", "stages": stages, "keep": "best", "split.valid": 1}, {"name": "flat"}]
+    recipe, cache, steps = load(path).override({"variants": variants}), Cache(tmp_path), []
+    tried = find_all(recipe, cache=cache, steps=20, tell=lambda kind, row: steps.append(kind) if kind == "step" else 0)
+    assert [(each.variant, each.key, each.lr) for each in tried] == [
+        *(("grown", f"variants.0.stages.{number}.lr", stages[number]["lr"]) for number in range(4)),
+        *(("flat", f"variants.1.stages.{number}.lr", lr) for number, lr in enumerate((1e-2, 1e-3))),
+    ]
+    losses = [each.found.loss.tolist() for each in tried]
+    assert len({tuple(each) for each in losses}) == 5
+    assert losses[0] == losses[1]
+    assert len(steps) == sum(map(len, {tuple(each) for each in losses}))
+    finer = recipe.override({"variants": [], "frontend": ear, "stages": [{"epochs": 1}], "split.valid": 1})
+    assert losses[2] == find(finer, cache=cache, steps=20).loss.tolist()
+
+
+def test_an_epoch_without_a_batch_is_refused_and_not_waited_for(path, tmp_path, monkeypatch):
+    monkeypatch.setattr(Learner, "normalize", lambda learner: None)
+    monkeypatch.setattr(Batch, "usable", lambda batch, device: [])
+    with pytest.raises(RecipeError, match="no batch holds two clips"):
+        find(load(path), cache=Cache(tmp_path), steps=5)
+
+
 def test_the_command_suggests_draws_and_begins_no_run(path, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    assert main(["run", str(path), "--find-lr", "-o", "made"]) == 0
+    monkeypatch.setattr(RangeTest, "suggestion", 0.0123)
+    asked = ["run", str(path), "--seed", "2", "--set", "name=a b", "-o", "made"]
+    assert main([*asked, "--find-lr"]) == 0
     said = capsys.readouterr().out
-    assert "suggested lr " in said
-    assert "where the smoothed loss falls fastest" in said
+    for number in (0, 1):
+        assert f"stages.{number}.lr: suggested lr 1.2e-02: where the smoothed loss falls fastest" in said
     assert "wrote made-lr.svg" in said
     assert Path("made-lr.svg").read_bytes().startswith(b"<?xml")
     assert not Path("made").exists()
+    line = next(line for line in said.splitlines() if line.startswith("next  ossicle "))
+    monkeypatch.setattr("ossicle.learn.learn", lambda recipe, out, **ways: f"{out} {recipe.seed} {recipe.stages}")
+    assert main(shlex.split(line)[2:]) == 0
+    assert "made 2 (Stage(epochs=1, lr=0.012," in (told := capsys.readouterr().out)
+    assert told.count("lr=0.012,") == 2
     assert main(["run", str(path), "--find-lr", "--folds"]) == 2
     assert "leave out --folds" in capsys.readouterr().err
 

@@ -71,6 +71,12 @@ def test_build_names_what_is_known():
 
 def test_override_by_dotted_key():
     base = recipe.from_dict(TREE)
+    varied = base.override({"variants": [{"name": "one", "stages": [{"epochs": 1}]}, {"name": "two"}]})
+    named = varied.override({"variants.1.stages.0.lr": 0.5, "variants.0.stages.0.lr": 0.25, "variants.0.name": "1st"})
+    assert named.variants == (
+        {"name": "1st", "stages": [{"epochs": 1}], "stages.0.lr": 0.25},
+        {"name": "two", "stages.0.lr": 0.5},
+    )
     changed = base.override({"name": "ignored", "encoder.width": 32, "stages.1.epochs": 7, "seed": 4})
     assert changed.encoder.args == {"depth": 18, "width": 32}
     assert (changed.stages[1].epochs, changed.seed, changed.name) == (7, 4, base.name)

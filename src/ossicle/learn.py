@@ -59,17 +59,22 @@ def learn(
             raise
 
 
-def find_lr(recipe: Recipe, out: Path, *, device: str = "auto") -> str:
-    """Tries the first stage's rates, draws the curve as .svg or .png, and returns what it suggests as text."""
+def find_lr(recipe: Recipe, out: Path, *, device: str = "auto") -> tuple[str, dict[str, float]]:
+    """Tries rates for each stage, draws the curves as .svg or .png, and returns what is suggested: as text, a line a
+    stage, and by the recipe's keys.
+    """
     from ossicle import rates
     from ossicle.report import draw_rates
 
     _refuse_device(device)
     with Show() as tell:
-        found = rates.find(recipe, tell=tell)
-    said = words.rated(found.suggestion, found.lowest, float(found.rate[-1]), stopped=found.stopped)
-    draw_rates(found, said, recipe.stages[0].lr, out)
-    return said
+        tried = rates.find_all(recipe, tell=tell)
+    tests = [each.found for each in tried]
+    lines = [words.rated(one.suggestion, one.lowest, float(one.rate[-1]), stopped=one.stopped) for one in tests]
+    if len(tried) > 1:
+        lines = [f"{each.title}: {line}" for each, line in zip(tried, lines, strict=True)]
+    draw_rates(tried, lines[0] if len(tried) == 1 else words.RATED, out)
+    return "\n".join(lines), {each.key: rate for each in tried if (rate := each.found.suggestion) is not None}
 
 
 def _refuse_device(device: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -44,7 +44,9 @@ class Learning:
     batch: Annotated[int | None, option("Clips a step.")] = None
     precision: Annotated[Literal["auto", "bf16", "fp32"] | None, option("auto: what is fastest here.")] = None
     max_bad: Annotated[float | None, option("The share of files that may be unusable.")] = None
-    set: Annotated[tuple[str, ...], option("KEY=VALUE: another key of the recipe, encoder.width=32 say.")] = ()
+    set: Annotated[
+        tuple[str, ...], option("KEY=VALUE: any key of the recipe: encoder.width=32, stages.1.lr=1e-3. Give several.")
+    ] = ()
     allow: Annotated[tuple[str, ...], option("What may differ when a run goes on, recipe.batch say.")] = ()
     device: Annotated[str, option("Where to learn: cuda, cpu, or auto, cuda where there is one.")] = "auto"
 
@@ -56,6 +58,17 @@ class Learning:
             known: dict[str, Any] = {"none": None, "next": "next"}
             asked["split.valid"] = known[self.valid] if self.valid in known else _fold(self.valid)
         return asked | dict(setting(text) for text in self.set)
+
+    def typed(self) -> list[str]:
+        """What was asked, as it is typed."""
+        said = {field.name: (getattr(self, field.name), field.default) for field in fields(self)}
+        return [
+            word
+            for name, (value, usual) in said.items()
+            if value != usual
+            for each in (value if isinstance(value, tuple) else (value,))
+            for word in (f"--{name.replace('_', '-')}", str(each))
+        ]
 
     def ways(self) -> dict[str, Any]:
         """What was asked that is no part of the recipe."""

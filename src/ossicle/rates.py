@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import count
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,26 +80,65 @@ def sweep(
     return RangeTest(rates[:went], np.array(losses), np.array(means), stopped)
 
 
-def find(
-    recipe: Recipe, *, stage: int = 0, cache: Cache | None = None, steps: int = STEPS, tell: Tell = quiet
-) -> RangeTest:
-    """The range test of a recipe's `stage` on its training part, from fresh weights or those of its start.
+@dataclass(frozen=True)
+class Tried:
+    """One learning rate of a recipe: its key there, the variant that it is of, what it is, and its test."""
 
-    What a later stage would have learned by then is not there. Raises what `train.fit` raises before work starts, and
-    RecipeError where the first loss already is no number, or under torchrun.
+    key: str
+    variant: str
+    lr: float
+    found: RangeTest
+
+    @property
+    def title(self) -> str:
+        """`variants.1.stages.0.lr (mel)`."""
+        return f"{self.key} ({self.variant})" if self.variant else self.key
+
+
+def find_all(recipe: Recipe, *, cache: Cache | None = None, steps: int = STEPS, tell: Tell = quiet) -> list[Tried]:
+    """The range test of each stage of a recipe, and of each of its variants; stages that would be tested alike are
+    tested once. All are from the weights that training begins with: what earlier stages would have learned is not
+    there. Raises what `find` raises.
+    """
+    ways = [(str(way.get("name", "")), recipe.override({"variants": [], **way})) for way in recipe.variants]
+    for _, way in ways or [("", recipe)]:
+        assemble.rehearse(way)
+    known: list[tuple[Recipe, RangeTest]] = []
+    made = []
+    for number, (name, way) in enumerate(ways or [("", recipe)]):
+        below = f"variants.{number}." if ways else ""
+        for at, stage in enumerate(way.stages):
+            asked = alone(way, at)
+            if not any(asked == other for other, _ in known):
+                known.append((asked, find(asked, cache=cache, steps=steps, tell=tell)))
+            found = next(found for other, found in known if other == asked)
+            made.append(Tried(f"{below}stages.{at}.lr", name, stage.lr, found))
+    return made
+
+
+def alone(recipe: Recipe, number: int) -> Recipe:
+    """A stage of a recipe without the others, and without what makes no difference to its test."""
+    heard = [recipe.frontend, *(stage.frontend for stage in recipe.stages[: number + 1] if stage.frontend)]
+    stage = Stage(1, body=recipe.stages[number].body, frozen=recipe.stages[number].frozen)
+    rest: dict[str, Any] = {"name": "run", "variants": (), "grid": {}, "expect": {}, "keep": "last", "select": "valid"}
+    return replace(recipe, frontend=heard[-1], stages=(stage,), **rest)
+
+
+def find(recipe: Recipe, *, cache: Cache | None = None, steps: int = STEPS, tell: Tell = quiet) -> RangeTest:
+    """The range test of a recipe's first stage on its training part, from fresh weights or those of its start.
+
+    Raises what `train.fit` raises before work starts, and RecipeError where the first loss already is no number, or
+    under torchrun.
     """
     if distributed.size() > 1:
         raise RecipeError("the range test is for one process: start it without torchrun")
     assemble.rehearse(recipe)
     model = assemble.backbone(recipe).to(machine.device())
     found = material.gather(recipe, cache, sample_rate=model.sample_rate, channels=model.channels, tell=tell)
-    example = model.frontend(model.mean.new_zeros(8, model.channels, model.window)).flatten(0, 1)
+    example = assemble.quiet_view(recipe, model, 8)[1].flatten(0, 1)
     asked = recipe.precision
     precision = machine.fastest_precision(model.encoder, example) if asked == "auto" else asked
-    learner = Learner(recipe, found, precision, tell)
-    for earlier in recipe.stages[:stage]:
-        learner.ready(earlier)
-    tested = range_test(learner, recipe.stages[stage], steps=steps, tell=tell)
+    tested = range_test(Learner(recipe, found, precision, tell), recipe.stages[0], steps=steps, tell=tell)
     if not len(tested.rate):
         raise RecipeError('the loss is no number at the lowest rate: precision = "fp32", or look at the data')
     return tested
@@ -128,10 +168,14 @@ def range_test(learner: Learner, stage: Stage, *, steps: int = STEPS, tell: Tell
 
 
 def batches(learner: Learner) -> Iterator[tuple[Batch, Draw]]:
-    """Batches of two clips or more, epoch after epoch, with their draws."""
+    """Batches of two clips or more, epoch after epoch, with their draws. RecipeError where an epoch has none."""
     recipe, loader = learner.recipe, learner.loader(assemble.stretch(learner.recipe, learner.backbone))
     for epoch in count():
+        none = True
         for slots in loader.epoch(epoch):
             batch = slots.usable(learner.device)
             if len(batch) > 1:
+                none = False
                 yield batch, Draw(recipe.seed, epoch, batch.key, device=learner.device)
+        if none:
+            raise RecipeError("no batch holds two clips that can be heard: give more recordings, or a larger batch")

@@ -123,8 +123,11 @@ def _refuse(value: Any, wanted: str, where: str) -> Any:
 
 
 def put(tree: Any, dotted: str, value: Any) -> None:
-    """Replaces what a tree of plain values holds under a dotted name; RecipeError where there is no such place."""
-    *path, last = dotted.split(".")
+    """Replaces what a tree of plain values holds under a dotted name; RecipeError where there is no such place.
+
+    A variant holds overrides by dotted names itself: under `variants.1.stages.0.lr` its "stages.0.lr" is put.
+    """
+    *path, last = dotted.split(".", 2) if dotted.startswith("variants.") else dotted.split(".")
     try:
         for name in path:
             tree = tree[int(name)] if isinstance(tree, list) else tree[name]

@@ -23,6 +23,10 @@ STAMPS = {
 
 
 BY_TEST = "weights chosen on the test fold"
+RATED = (
+    "suggested where the smoothed loss falls fastest; each stage is tried from the weights that training begins with, "
+    "not from what earlier ones will have learned"
+)
 CHOSEN = "weights were chosen on the test fold: the score is no measure of what comes next"
 
 

@@ -191,7 +191,7 @@ def run(
             negative="--no-evaluate",
         ),
     ] = None,
-    find_lr: Annotated[bool, option("Only try the first stage's rates, suggest one, draw OUT-lr.svg.")] = False,
+    find_lr: Annotated[bool, option("Only try rates, suggest one for each stage, draw OUT-lr.svg.")] = False,
     learning: Learning = USUAL,
 ) -> int:
     """Follow a recipe, recipes/hello.toml say: what every learning verb calls."""
@@ -204,9 +204,9 @@ def run(
     out = out or Path("runs", recipe.stem)
     asked = followed.override(learning.changes())
     if find_lr:
-        if folds or seeds or evaluate:
+        if folds or seeds or evaluate is not None:
             raise UsageError("--find-lr tries the rates of one run: leave out --folds, --seeds and --evaluate")
-        return _find_lr(recipe, asked, out, learning.device)
+        return _find_lr(recipe, asked, out, learning)
     several = folds or bool(seeds or asked.variants or asked.grid)
     if evaluate is not None and not several:
         raise UsageError(f"--evaluate is for tables: add --folds, or after this run say ossicle evaluate {shown(out)}")
@@ -217,13 +217,17 @@ def run(
     return 0
 
 
-def _find_lr(path: Path, recipe: Recipe, out: Path, device: str) -> int:
-    """The range test, its figure at OUT or beside it, and the command that takes its suggestion."""
+def _find_lr(path: Path, recipe: Recipe, out: Path, learning: Learning) -> int:
+    """The range tests, their figure at OUT or beside it, and the command that takes what they suggest."""
     from ossicle import learn
 
-    place = out if out.suffix in (".svg", ".png") else out.with_name(f"{out.name}-lr.svg")
-    print(learn.find_lr(recipe, place, device=device))
-    close(place, next=f"ossicle run {shown(path)} --set stages.0.lr=RATE")
+    drawn = out.suffix in (".svg", ".png")
+    place = out if drawn else out.with_name(f"{out.name}-lr.svg")
+    text, suggested = learn.find_lr(recipe, place, device=learning.device)
+    print(text)
+    rates = [word for key, rate in suggested.items() for word in ("--set", f"{key}={rate:.2g}")]
+    where = [] if drawn or out == Path("runs", path.stem) else ["-o", str(out)]
+    close(place, next=shlex.join(["ossicle", "run", str(path), *learning.typed(), *rates, *where]))
     return 0
 
 

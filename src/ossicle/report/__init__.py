@@ -14,7 +14,7 @@ from ossicle.report.found import Found, ReportError, look
 from ossicle.report.page import Markup, document, lines, tag
 
 if TYPE_CHECKING:
-    from ossicle.rates import RangeTest
+    from ossicle.rates import Tried
 
 Figure = Literal["curves", "grid", "boxes", "sounds", "resolutions"]
 
@@ -81,11 +81,11 @@ def tabulate(folders: Sequence[str | Path], out: str | Path) -> Path:
     return _write(Path(out), by_fold.file(_all(folders), "md" if kind == ".md" else "csv"))
 
 
-def draw_rates(found: RangeTest, said: str, lr: float, out: str | Path) -> Path:
-    """Writes a learning-rate range test's curve as SVG or PNG, `said` below it, beside the recipe's `lr`."""
+def draw_rates(tried: Sequence[Tried], said: str, out: str | Path) -> Path:
+    """Writes the curves of learning-rate range tests as SVG or PNG, `said` below them."""
     from ossicle.report import rates
 
-    return _write(Path(out), rates.file(found, said, lr, _kind(out)))
+    return _write(Path(out), rates.file(tried, said, _kind(out)))
 
 
 def _all(folders: Sequence[str | Path]) -> list[Found]:
