@@ -36,6 +36,13 @@ PARTS = (
     ),
     Part(MORE, "Other operators; mixup and masks", "esc10-progressive-questions"),
     Part(
+        "progressive-pretraining-choices",
+        "How the stages of pretraining were chosen: validation parts of folds 1 and 3",
+        "esc10-progressive-pretraining-choices",
+        folds=(1, 3),
+        seeds=(0,),
+    ),
+    Part(
         ALONE,
         "Learning from sound alone, in half the seconds",
         "esc10-progressive-pretraining",
