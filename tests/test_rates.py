@@ -2,6 +2,7 @@
 
 import math
 import shlex
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -14,8 +15,8 @@ from ossicle.cli import main
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Batch
 from ossicle.learner import Learner
-from ossicle.rates import HIGH, LOW, STEPS, RangeTest, find, find_all, range_test, sweep
-from ossicle.recipe import RecipeError, load
+from ossicle.rates import HIGH, LOW, STEPS, RangeTest, alone, find, find_all, range_test, sweep
+from ossicle.recipe import RecipeError, Stage, load
 
 RATE = 4000
 FACTOR = (HIGH / LOW) ** (1 / (STEPS - 1))  # from rate to rate
@@ -143,6 +144,15 @@ def test_stages_that_would_be_tested_alike_are_tested_once_and_each_as_if_it_wer
     assert len(steps) == sum(map(len, {tuple(each) for each in losses}))
     finer = recipe.override({"variants": [], "frontend": ear, "stages": [{"epochs": 1}], "split.valid": 1})
     assert losses[2] == find(finer, cache=cache, steps=20).loss.tolist()
+
+
+def test_a_stage_is_tested_with_all_that_it_says_of_its_parts(path):
+    """What is left out is what a range test has no use for, so that a new key of a stage is not forgotten."""
+    kept = {"body": 0.5, "events": 0.0, "frozen": True}
+    unused = {"epochs": 3, "lr": 1e-2, "schedule": {"name": "constant"}, "frontend": None, "start": "best"}
+    assert {field.name for field in fields(Stage)} == kept.keys() | unused.keys()
+    recipe = load(path).override({"stages": [{"epochs": 1}, unused | kept], "keep": "best", "split.valid": 1})
+    assert alone(recipe, 1).stages == (Stage(1, **kept),)
 
 
 def test_an_epoch_without_a_batch_is_refused_and_not_waited_for(path, tmp_path, monkeypatch):

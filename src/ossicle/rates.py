@@ -119,7 +119,9 @@ def find_all(recipe: Recipe, *, cache: Cache | None = None, steps: int = STEPS, 
 def alone(recipe: Recipe, number: int) -> Recipe:
     """A stage of a recipe without the others, and without what makes no difference to its test."""
     heard = [recipe.frontend, *(stage.frontend for stage in recipe.stages[: number + 1] if stage.frontend)]
-    stage = Stage(1, body=recipe.stages[number].body, frozen=recipe.stages[number].frozen)
+    usual = Stage(1)
+    same: dict[str, Any] = {name: getattr(usual, name) for name in ("epochs", "lr", "schedule", "frontend", "start")}
+    stage = replace(recipe.stages[number], **same)
     rest: dict[str, Any] = {"name": "run", "variants": (), "grid": {}, "expect": {}, "keep": "last", "select": "valid"}
     return replace(recipe, frontend=heard[-1], stages=(stage,), **rest)
 
