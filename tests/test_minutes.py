@@ -254,7 +254,7 @@ def test_what_is_written_is_what_ran_and_a_stopped_run_goes_on_by_it(
             learn.learn(made, place, budget=Budget(0.1, rate=3e-3))
     before = (place / "recipe.json").read_bytes()
     monkeypatch.setattr(minutes, "Trial", None)  # nothing is measured from here on
-    said = learn.learn(made, place, budget=Budget(0.1, rate=3e-3))
+    said = learn.learn(made, place, budget=Budget(7, rate=3e-3))
     assert "0.1 min promised; not timed" in said
     noted = f"{place} was begun with 0.1 minutes, and its plan is followed: {len(planned.stages)} stages: "
     told = capsys.readouterr().err

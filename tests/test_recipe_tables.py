@@ -176,5 +176,12 @@ def test_an_ensemble_is_the_mean_probability_and_cost_what_all_of_it_cost(tables
     spent = read_json(joined / "result.json")
     assert (spent["seconds"], spent["cpu_seconds"], spent["pretraining"]) == (10.0, 8.0, "none")
     assert "at unequal budgets" in compare([joined], folders[:1])["recordings"]["sentence"]
+    with pytest.raises(ValueError, match="no runs"):
+        ensemble([], tmp_path / "none")
+    several = tmp_path / "several" / answers.FILE
+    several.parent.mkdir()
+    several.write_text(f'{",".join(answers.HEADER)},a,b\n1.wav,0,1.wav,1,"a,b",a,0.5,0.9,0.1\n')
+    with pytest.raises(ValueError, match=r"^1\.wav is labelled 'a,b': an ensemble is of runs with one label a clip"):
+        ensemble([several.parent], tmp_path / "odd")
     with pytest.raises(ValueError, match="other clips"):
         ensemble([folders[0], tmp_path / "runs" / "one" / "fold2-seed0"], tmp_path / "odd")

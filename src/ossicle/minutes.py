@@ -86,7 +86,7 @@ def _taken_up(recipe: Recipe, folder: Path, budget: Budget, tell: Tell) -> Recip
     promised = earlier.expect.get("minutes")
     if promised is None:
         raise RecipeError(f"{folder} was begun without minutes: choose another folder, or go on without")
-    budget.resumed = True
+    budget.minutes, budget.resumed = promised, True
     plan = _shown(recipe, earlier.stages)
     tell("note", {"note": f"{folder} was begun with {promised:g} minutes, and its plan is followed: {plan}"})
     precision = earlier.precision if recipe.precision == "auto" else recipe.precision

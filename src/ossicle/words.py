@@ -27,6 +27,10 @@ RATED = (
     "suggested where the smoothed loss falls fastest; each stage is tried from the weights that training begins with, "
     "not from what earlier ones will have learned"
 )
+NO_SCORES = (
+    "no scores: no test fold was opened, and no validation part tells; hold one out by --valid next, or open the test "
+    "folds by --evaluate"
+)
 CHOSEN = "weights were chosen on the test fold: the score is no measure of what comes next"
 
 
@@ -165,7 +169,7 @@ def _nth(number: int) -> str:
 def tabled(table: dict[str, Any]) -> str:
     """A table of folds: a line a variant, its mean, deviation and folds, and how it compares with the first."""
     if not table["rows"]:
-        return "encoders, which know no classes yet"
+        return NO_SCORES
     lines = []
     for row in table["rows"]:
         stamps = ", ".join(row["pretraining"])

@@ -20,9 +20,12 @@ def ensemble(runs: Sequence[str | Path], out: str | Path) -> Path:
     of them together.
 
     The result says what all of them spent on learning, so that an ensemble is not held against one model as if it had
-    cost the same. ValueError where the runs were asked about different clips, or know different classes.
+    cost the same. ValueError where the runs were asked about different clips, know different classes, or give a clip
+    several labels, and where there are none.
     """
     places, out = [Path(run) for run in runs], Path(out)
+    if not places:
+        raise ValueError("an ensemble of no runs: give at least one")
     read = [_rows(place / FILE) for place in places]
     for place, (classes, rows) in zip(places, read, strict=True):
         if classes != read[0][0] or rows.keys() != read[0][1].keys():
@@ -31,6 +34,8 @@ def ensemble(runs: Sequence[str | Path], out: str | Path) -> Path:
                 "the same data and fold"
             )
     classes, first = read[0]
+    if odd := next((row for row in first.values() if row["target"] not in classes), None):
+        raise ValueError(f"{odd['name']} is labelled {odd['target']!r}: an ensemble is of runs with one label a clip")
     out.mkdir(parents=True, exist_ok=True)
     with (out / FILE).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
         writer = csv.writer(file)
