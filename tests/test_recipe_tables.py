@@ -35,7 +35,7 @@ CLIPS = 20
 def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts as they import one another when they are run."""
     sys.path.insert(0, str(BENCHMARKS))
-    yield {name: import_module(name) for name in ("recipe_tables", "dls", "contrastive", "record")}
+    yield {name: import_module(name) for name in ("recipe_tables", "dls", "contrastive", "progressive", "record")}
     sys.path.remove(str(BENCHMARKS))
 
 
@@ -154,13 +154,31 @@ def test_a_part_shows_the_rows_it_is_about(tables, sounds, tmp_path) -> None:
 def test_the_parts_are_of_recipes_that_are_there(scripts, sounds) -> None:
     """Every row that a part names is one of its recipe's."""
     tables = scripts["recipe_tables"]
-    for name in ("dls", "contrastive"):
+    rows: set[tuple[str, str]] = set()
+    for name in ("dls", "contrastive", "progressive"):
         for part in scripts[name].PARTS:
             own = tables.recipe.load(BENCHMARKS.parent / "recipes" / f"{part.recipe}.toml")
             data = {"name": "synthetic", "path": str(sounds), "per_class": 5}
             cells = tables.folds.cells(own.override({"data": data}), "out", folds=(1,))
             known = {tables.named(cell) for cell in cells}
             assert {*part.rows, *(row for pair in part.pairs for row in pair)} <= known
+            rows |= {(part.folder, row) for row in known}
+    growing = scripts["progressive"]
+    assert {row for pair in growing.ACROSS for row in pair} <= rows
+    assert {(growing.MAIN, name) for pair in growing.JOINED for name in pair} <= rows
+
+
+def test_two_models_are_of_one_fold_and_of_one_seed_or_of_two_where_they_are_alike(scripts) -> None:
+    """Of one seed alone, there is no second model of the same kind."""
+    growing, tables = scripts["progressive"], scripts["recipe_tables"]
+    read = tables.recipe.load(BENCHMARKS.parent / "recipes" / "esc10-progressive.toml")
+    arms = tables.arms(tables.folds.cells(read, "out", folds=(1, 2), seeds=(0, 1, 2)))
+    for other, turn in (("resize", {0: 0, 1: 1, 2: 2}), ("mel", {0: 1, 1: 2, 2: 0})):
+        pairs = growing.paired(arms["mel"], arms[other], shifted=other == "mel")
+        found = [(one.fold, one.seed, two.variant, two.fold, two.seed) for one, two in pairs]
+        assert found == [(fold, seed, other, fold, turn[seed]) for fold in (1, 2) for seed in turn]
+    alone = [cell for cell in arms["mel"] if cell.seed == 0]
+    assert growing.paired(alone, alone, shifted=True) == []
 
 
 def test_an_ensemble_is_the_mean_probability_and_cost_what_all_of_it_cost(tables, tmp_path) -> None:
