@@ -267,6 +267,10 @@ def test_what_is_written_is_what_ran_and_a_stopped_run_goes_on_by_it(
     assert all(torch.equal(one[name], other[name]) for name in one)
     with pytest.raises(RunError, match="batch"):
         learn.learn(replace(made, batch=6), place, budget=Budget(0.1))
+    with pytest.raises(
+        RecipeError, match=r"was begun at a rate of 0\.003, and is to go on at 0\.1: leave the rate out"
+    ):
+        learn.learn(made, place, budget=Budget(0.1, rate=0.1))
 
 
 @pytest.mark.parametrize(

@@ -47,7 +47,8 @@ def planned(
     image is smaller: small images want less augmentation (Tan and Le 2021, EfficientNetV2).
 
     Where one of the runs was begun before, its plan is taken up as it is. RecipeError where the minutes are too few for
-    an epoch (it says how many it takes), where such a run was begun without minutes, under torchrun, and for variants.
+    an epoch (it says how many it takes), where such a run was begun without minutes or at another rate, under torchrun,
+    and for variants.
     Raises what `train.fit` raises before work starts.
     """
     _refuse(recipe)
@@ -86,6 +87,11 @@ def _taken_up(recipe: Recipe, folder: Path, budget: Budget, tell: Tell) -> Recip
     promised = earlier.expect.get("minutes")
     if promised is None:
         raise RecipeError(f"{folder} was begun without minutes: choose another folder, or go on without")
+    if budget.rate not in (None, rate := earlier.stages[0].lr):
+        raise RecipeError(
+            f"{folder} was begun at a rate of {rate:g}, and is to go on at {budget.rate:g}: leave the rate out, or "
+            "choose another folder"
+        )
     budget.minutes, budget.resumed = promised, True
     plan = _shown(recipe, earlier.stages)
     tell("note", {"note": f"{folder} was begun with {promised:g} minutes, and its plan is followed: {plan}"})
