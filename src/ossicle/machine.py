@@ -40,8 +40,8 @@ def settle(folder: str | Path, precision: str, encoder: nn.Module, image: Tensor
 
 def keep_memory() -> bool:
     """Lets this process keep memory that it frees for its next step, instead of giving it back and asking again: under
-    glibc the pages of each large tensor are otherwise made anew, a fifth of a step's time. False where the C library
-    has no such setting.
+    glibc the pages of each large tensor are otherwise made anew, an eighth of a ResNet-18's step on 128 x 300 images.
+    False where the C library has no such setting.
     """
     try:
         change = ctypes.CDLL(None).mallopt
