@@ -4,6 +4,7 @@ import json
 import os
 import unicodedata
 import wave
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -307,6 +308,22 @@ def test_an_unknown_fold_is_refused_with_the_others(row):
     problems = look_over(clips("dog", "cat"), fold=7)
     assert rows(problems) == {row}
     assert "has no fold 7; known: 1, 2" in told(problems)
+
+
+@pytest.mark.parametrize("row", [pytest.param(50, id="row-50")])
+def test_a_fold_without_labelled_clips_is_told_before_it_is_trained_for(row):
+    manifest = replace(clips("dog", "cat"), folds=(1, 2, 3))
+    for asked, sentence in (
+        ({"fold": 3}, "fold 3 of made has no labelled clip: there is no test part to score"),
+        (
+            {"fold": 2, "valid": "next"},
+            "the next fold of made has no labelled clip: there is no validation part to score",
+        ),
+    ):
+        problems = look_over(manifest, **asked)
+        assert [(problem.row, problem.severity) for problem in problems] == [(row, "warn")]
+        assert sentence in told(problems)
+        assert look_over(manifest, purpose="pretrain", **asked) == []
 
 
 @pytest.mark.parametrize("row", [pytest.param(51, id="row-51")])

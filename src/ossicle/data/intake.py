@@ -78,16 +78,23 @@ def look_over(
     problems = [Problem("note", 0, note) for note in manifest.notes]
     problems += [*_names(manifest), *_rates(manifest), *_ends(manifest), *_leaks(manifest, strict)]
     try:
-        train = manifest.split(fold, valid).train
+        parts = manifest.split(fold, valid)
     except ValueError as error:
         return _sorted([*problems, Problem("refuse", 50, str(error))])
     if purpose == "train":
-        problems += [*_classes(manifest, train, fold, labels), *_estimable(manifest), *_spelling(manifest)]
-    return _sorted([*problems, *_size(train, purpose, batch)])
+        problems += [*_classes(manifest, parts.train, fold, labels), *_estimable(manifest), *_spelling(manifest)]
+        problems += [*_held("test", fold, parts.test), *_held("validation", valid, parts.valid)]
+    return _sorted([*problems, *_size(parts.train, purpose, batch)])
 
 
 def _sorted(problems: Iterable[Problem]) -> list[Problem]:
     return sorted(problems, key=lambda problem: (("refuse", "warn", "note").index(problem.severity), problem.row))
+
+
+def _held(use: str, fold: int | Literal["next"] | None, part: Manifest) -> Iterator[Problem]:
+    if fold is not None and len(part) == 0:
+        which = "the next fold" if fold == "next" else f"fold {fold}"
+        yield Problem("warn", 50, f"{which} of {part.name} has no labelled clip: there is no {use} part to score")
 
 
 def _size(train: Manifest, purpose: Purpose, batch: int | None) -> Iterator[Problem]:
