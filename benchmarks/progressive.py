@@ -41,6 +41,7 @@ PARTS = (
         "esc10-progressive-pretraining-choices",
         folds=(1, 3),
         seeds=(0,),
+        evaluate=False,
     ),
     Part(
         ALONE,

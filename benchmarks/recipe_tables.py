@@ -43,12 +43,14 @@ class Part:
     evaluate: bool | None = None  # as `folds.run` has it: whose test folds were opened
 
     def command(self, data: str, cells: list[Cell]) -> str:
-        """What made these runs."""
-        which = "--folds" if len(self.folds) == 5 else " and ".join(f"--fold {fold}" for fold in self.folds)
+        """What made these runs, as a line for a shell."""
+        every = len(self.folds) == 5
         seeds = "".join(f" --seeds {seed}" for seed in sorted({cell.seed for cell in cells}) if self.seeds)
         same = f"--set data.path={data} --precision bf16 --jobs 2"
         opened = {None: "", True: " --evaluate", False: " --no-evaluate"}[self.evaluate]
-        return f"ossicle run recipes/{self.recipe}.toml {same} {which}{seeds}{opened} -o runs/{self.folder}"
+        which = "--folds" if every else "--fold $fold"
+        line = f"ossicle run recipes/{self.recipe}.toml {same} {which}{seeds}{opened} -o runs/{self.folder}"
+        return line if every else f"for fold in {' '.join(map(str, self.folds))}; do {line}; done"
 
     def cells(self, data: str, place: Path) -> list[Cell]:
         """The runs that are there."""

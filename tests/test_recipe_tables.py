@@ -110,7 +110,8 @@ def test_a_classifiers_rows_are_means_over_folds_of_means_over_seeds(tables, tmp
     assert f"- one, 2 seeds: {np.mean(one):.1f} % (" in page
     assert f"{np.mean(by_fold['other']) - np.mean(one):+.1f} points" in page
     assert page.count("- other against one: ") == 1
-    assert "--fold 1 and --fold 2 --seeds 0 --seeds 1 -o runs/runs`" in page
+    assert "`for fold in 1 2; do ossicle run recipes/supervised.toml " in page
+    assert " --fold $fold --seeds 0 --seeds 1 -o runs/runs; done`" in page
     kept = read_json(tmp_path / "results" / "made.json")
     assert [row["variant"] for row in kept["runs"]["rows"]] == ["one", "other"]
 
