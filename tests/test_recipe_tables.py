@@ -122,7 +122,7 @@ def test_an_encoders_rows_hold_neighbors_and_linear_probe(tables, tmp_path) -> N
     part = tables.Part("runs", "A title", "npid", folds=(1, 2), evaluate=True, pairs=(("other", "one"),))
     tables.write_tables("made", None, [part])
     page = (tmp_path / "results" / "made.md").read_text()
-    assert "--evaluate -o runs/runs`" in page
+    assert "--evaluate -o runs/runs; done`" in page
     head, _, first, second = (line.split(" | ") for line in page.splitlines() if line.startswith("|"))
     assert head[1:3] == ["5 neighbors, %", "linear probe, %"]
     for way, column in enumerate(first[1:3]):
