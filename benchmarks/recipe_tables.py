@@ -20,6 +20,7 @@ from ossicle import folds, recipe
 from ossicle.durable import read_json, write, write_json
 from ossicle.evaluate import answers, bootstrap, compare, ensemble, paired_t
 from ossicle.folds import Cell
+from ossicle.words import BY_TEST
 
 RECIPES = Path(__file__).parents[1] / "recipes"
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 30)
@@ -190,7 +191,8 @@ def table(every: Arms, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     for row in rows:
         blocks = [row, row.get("linear", {})] if both else [row]
         shown = [_folds(block) for block in blocks] if both else [spread(_scores(row)), _each(row)]
-        cells = (row["variant"], *shown, *_cost(row, every), *map(_against, blocks))
+        name = ", ".join(filter(None, (row["variant"], BY_TEST if "test" in row.get("selected", ()) else "")))
+        cells = (name, *shown, *_cost(row, every), *map(_against, blocks))
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 

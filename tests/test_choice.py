@@ -177,3 +177,47 @@ def test_looks_are_as_many_as_asked_and_one_at_the_end_of_a_stage_that_is_chosen
     rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
     assert [row["epoch"] for row in rows if "valid_accuracy" in row] == [2, 3, 4]
     assert result["peeks"] == 4
+
+
+def test_where_the_test_fold_chooses_the_end_of_a_stage_asks_for_no_look_at_validation(sounds, cache, tmp_path):
+    recipe = recipe_for(sounds, stage(1), stage(1, start="best"), watch=2, select="test")
+    assert train.fit(recipe, tmp_path / "run", cache=cache)["openings"] == 1
+    rows = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    assert [(row["epoch"], "test_accuracy" in row, "valid_accuracy" in row) for row in rows] == [
+        (1, True, False),
+        (2, False, True),
+    ]
+
+
+@pytest.mark.parametrize("objective", ["npid", "contrastive"])
+def test_an_encoders_best_epoch_is_that_of_its_neighbors_and_survives_a_stop_in_the_second_stage(
+    sounds, cache, tmp_path, objective
+):
+    """Bank, projection and head belong to the epoch that is gone back to."""
+    finer = stage(2, frontend={**FRONTEND, "mels": 12}, start="best")
+    views = [{"name": "noise", "sigma": 0.1}]
+    recipe = recipe_for(sounds, stage(2), finer, objective=objective, views=views, keep="best", batch=4)
+    whole = train.fit(recipe, tmp_path / "whole", cache=cache)
+    rows = [json.loads(line) for line in (tmp_path / "whole" / "log.jsonl").read_text().splitlines()]
+    scores = {row["epoch"]: row["valid_knn_accuracy"] for row in rows if row["stage"] == 1}
+    assert whole["kept"] == max(scores, key=scores.get)
+    assert whole["valid"]["valid_knn_accuracy"] == scores[whole["kept"]]
+
+    def interrupt(kind, row):
+        if kind == "step" and row["done"] == whole["steps"] - 1:
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(train.Interrupted):
+        train.fit(recipe, tmp_path / "parts", cache=cache, tell=interrupt)
+    parts = train.fit(recipe, tmp_path / "parts", cache=cache)
+    assert parts["kept"] == whole["kept"]
+    assert same(weights(tmp_path / "parts"), weights(tmp_path / "whole"))
+    memory = [checkpoint.load(tmp_path / run / "memory")[0] for run in ("parts", "whole")]
+    assert same(*memory)
+
+
+def test_few_labels_leave_the_validation_part_whole(sounds, cache, tmp_path):
+    split = {"fold": 1, "valid": "next", "few": 1}
+    result = train.fit(recipe_for(sounds, stage(2), keep="best", split=split), tmp_path / "run", cache=cache)
+    assert json.loads((tmp_path / "run" / "data.json").read_text())["clips"] == {"train": 2, "valid": 4, "test": 4}
+    assert result["selected"] == "valid"

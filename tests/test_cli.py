@@ -257,7 +257,7 @@ def test_a_table_is_what_was_asked_for_on_the_line_too(tmp_path, monkeypatch, ke
             "train clips.csv -o new --fold 1 --device cuda", "device cuda: no CUDA device is here", id="row-75-no-cuda"
         ),
         ("train clips.csv -o new --folds --allow environment", "--allow environment is for one run"),
-        ("train clips.csv -o new --from nowhere", "nowhere holds no model"),
+        ("train clips.csv -o new --from nowhere", "nowhere is not there"),
         ("train clips.csv -o pre --fold 1", "pre is a finished run of something else"),
         ("train clips.csv -o 0.wav --fold 1", "0.wav is a file, and a run is a folder"),
         ("pretrain nowhere -o new", "nowhere is not there; give a folder"),

@@ -104,7 +104,26 @@ def test_the_device_needs_no_torch():
     assert done.returncode == 0, done.stderr
 
 
+def test_a_path_that_is_not_there_is_told_before_anything_heavy_is_imported(tmp_path):
+    lines = ["pretrain no -o o", "train no -o o", "train . --from no -o o", "train . --from no/fold{fold} -o o"]
+    lines += [
+        "distill no --teacher . -o o",
+        "run no.toml",
+        "evaluate no",
+        "evaluate . no",
+        "export no -o o",
+        "report no",
+    ]
+    code = f"{BLOCKED}; from ossicle.cli import main; print([main(line.split()) for line in {lines!r}])"
+    done = python(code, cwd=tmp_path)
+    assert done.stdout.strip() == str([2] * len(lines)), done.stderr
+    told = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
+    assert len(told) == len(lines)
+    assert all("no" in line and "pip install" not in line for line in told)
+
+
 def test_a_missing_extra_is_named(tmp_path):
+    (tmp_path / "recipe.json").write_text("{}")
     done = python(f"{BLOCKED}; from ossicle.cli import main; sys.exit(main(['evaluate', '.']))", cwd=tmp_path)
     assert done.returncode == 2
     assert 'pip install "ossicle[train]"' in done.stderr

@@ -114,6 +114,12 @@ def test_a_classifiers_rows_are_means_over_folds_of_means_over_seeds(tables, tmp
     assert " --fold $fold --seeds 0 --seeds 1 -o runs/runs; done`" in page
     kept = read_json(tmp_path / "results" / "made.json")
     assert [row["variant"] for row in kept["runs"]["rows"]] == ["one", "other"]
+    result = tmp_path / "runs" / "one" / "fold1-seed0" / "result.json"
+    result.write_text(json.dumps(read_json(result) | {"selected": "test"}))
+    tables.write_tables("made", None, [part])
+    page = (tmp_path / "results" / "made.md").read_text()
+    assert "| one, weights chosen on the test fold | " in page
+    assert "| other | " in page
 
 
 def test_an_encoders_rows_hold_neighbors_and_linear_probe(tables, tmp_path) -> None:

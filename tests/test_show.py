@@ -86,6 +86,10 @@ def test_a_table_says_mean_deviation_folds_and_how_variants_compare():
         "wide accuracy  85.0 % ± 7.1 %  (folds 80.0 %  90.0 %; pretraining none)",
         "  better by 1",
     ]
+    bare = row | {"measure": "knn_accuracy", "knn_accuracy": [0.8, 0.9]}
+    assert words.tabled({"rows": [bare]}) == "knn_accuracy  85.0 % ± 7.1 %  (folds 80.0 %  90.0 %)"
+    begun = words.tabled({"rows": [bare | {"pretraining": ["inductive"]}]})
+    assert begun.endswith("90.0 %; pretraining inductive)")
     assert words.tabled({"rows": []}).startswith("no scores: no test fold was opened, and no validation part tells; ")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -159,8 +160,8 @@ def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:
         return _take_over_events(earlier, model, start)
     if held not in (asked, asked | {"attention": False}):
         raise RecipeError(
-            f"{start} holds the encoder {to_dict(earlier.specs['encoder'])}, and the recipe asks for "
-            f"{to_dict(model.specs['encoder'])}: use one and the same"
+            f"{start} holds the encoder {_told(held, asked)}, and the recipe asks for {_told(asked, held)}: use one "
+            "and the same"
         )
     old, new = earlier.encoder.state_dict(), model.encoder.state_dict()
     stem = next(iter(new))
@@ -176,6 +177,13 @@ def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:
         notes.append(f"{start} has no {', '.join(fresh)}: they start fresh")
     model.encoder.load_state_dict(new | old)
     return notes
+
+
+def _told(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:
+    """`resnet with depth = 34`: an encoder, and in what it differs from another of its name."""
+    same = own["encoder"] == other["encoder"]
+    odd = [f"{name} = {value}" for name, value in own.items() if same and value != other.get(name)]
+    return f"{own['encoder']} with {', '.join(odd)}" if odd else str(own["encoder"])
 
 
 def _take_over_events(earlier: Backbone, model: Backbone, start: str) -> list[str]:

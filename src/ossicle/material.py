@@ -23,6 +23,7 @@ from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write
 from ossicle.recipe import Recipe
 from ossicle.teachers import Teacher, agree, teachers_of
+from ossicle.words import plural
 
 FOLDS = 5
 COST = ("seconds", "cpu_seconds", "hours", "bytes")
@@ -125,7 +126,7 @@ def gather(
     parts = divide(manifest, recipe, supervised=supervised)
     if len(parts.train) < 2:
         raise DataError(
-            f"{len(parts.train)} clips are left to train on; at least 2 are needed: add recordings or labels"
+            f"{plural(len(parts.train), 'clip')} left to train on; at least 2 are needed: add recordings or labels"
         )
     refuse_blind(recipe, parts)
     if split.label_noise:
@@ -167,8 +168,8 @@ def dealt(manifest: Manifest, recipe: Recipe) -> Manifest:
     recordings = len({clip.recording for clip in manifest.clips if clip.labelled or not manifest.classes})
     if recordings < 2:
         raise DataError(
-            f"{manifest.name} has {recordings} recordings, and what is held out must be another than what is learned "
-            "from: give more recordings, or hold none out (--valid none)"
+            f"{manifest.name} has {plural(recordings, 'recording')}, and what is held out must be another than what "
+            "is learned from: give more recordings, or hold none out (--valid none)"
         )
     return manifest.with_folds(min(FOLDS, recordings))
 

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ossicle import distributed
+from ossicle import distributed, words
 from ossicle.budget import MOST, Budget, allot, taken, worthwhile
 from ossicle.data.cache import Cache
 from ossicle.material import Tell, quiet
@@ -144,12 +144,8 @@ def _too_few(minutes: float, least: float, epoch: float) -> str:
 def _shown(recipe: Recipe, stages: Sequence[Stage]) -> str:
     """`2 stages: 12 epochs at 36 x 122, 1 epoch at 64 x 216`."""
     sizes = [" x ".join(map(str, size(stage.frontend or recipe.frontend))) for stage in stages]
-    said = [f"{_counted(stage.epochs, 'epoch')} at {sides}" for stage, sides in zip(stages, sizes, strict=True)]
-    return f"{_counted(len(stages), 'stage')}: {', '.join(said)}"
-
-
-def _counted(number: int, what: str) -> str:
-    return f"{number} {what}{'s' * (number != 1)}"
+    said = [f"{words.plural(stage.epochs, 'epoch')} at {sides}" for stage, sides in zip(stages, sizes, strict=True)]
+    return f"{words.plural(len(stages), 'stage')}: {', '.join(said)}"
 
 
 def _of(budget: Budget, seconds: float, runs: int) -> str:

@@ -28,6 +28,8 @@ def ship(
     Up to 8 clips of the run's data, where that is still there, are among what the bundle is checked on. RunError where
     there is no finished classifier, ExportError where the bundle answers otherwise than the model.
     """
+    if not Path(folder).is_dir():
+        raise RunError(f"{folder} is not there: give the folder of a finished run, or of a model")
     from ossicle.deploy.export import export
     from ossicle.model import Classifier, load
 

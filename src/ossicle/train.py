@@ -199,11 +199,11 @@ class Session(Learner):
     def record(self, row: dict[str, Any]) -> None:
         """Completes an epoch's row by what the validation part says, logs and tells it, and saves where that is due."""
         last = row["epoch"] == sum(each.epochs for each in self.recipe.stages)
-        chooses = self.recipe.chooses_in(self.at.stage)
-        ends = last or (chooses and self.at.epoch == self.recipe.stages[self.at.stage].epochs)
+        chooses, select = self.recipe.chooses_in(self.at.stage), self.recipe.select
+        ends = last or (chooses and select == "valid" and self.at.epoch == self.recipe.stages[self.at.stage].epochs)
         if self.recipe.watch and (ends or row["epoch"] % self.recipe.watch == 0):
             row |= self.watch()
-        if self.recipe.curve or (chooses and self.recipe.select == "test"):
+        if self.recipe.curve or (chooses and select == "test"):
             test = self.material.source(self.material.parts.test)
             row |= evaluate.curve(self.model, self.material.bank(), test, hop=self.recipe.hop)
         if chooses:

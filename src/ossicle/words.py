@@ -34,6 +34,11 @@ NO_SCORES = (
 CHOSEN = "weights were chosen on the test fold: the score is no measure of what comes next"
 
 
+def plural(count: int, what: str) -> str:
+    """`1 clip`, `3 clips`."""
+    return f"{count} {what}{'s' * (count != 1)}"
+
+
 def percent(share: float) -> str:
     """0.8125 -> `81.2 %`."""
     return f"{100 * share:.1f} %"
@@ -109,7 +114,8 @@ def counted(row: Mapping[str, Any]) -> str:
 def scored(result: dict[str, Any]) -> str:
     """An evaluation: the summary, a line a class, device and city, and the commonest mistakes."""
     fold = "" if result["fold"] is None else f" fold {result['fold']}"
-    lines = [f"{result['data']}{fold}: {result['clips']} clips, looked at for the {_nth(result['openings'])} time"]
+    asked = f"{result['data']}{fold}: {plural(result['clips'], 'clip')}"
+    lines = [f"{asked}, looked at for the {_nth(result['openings'])} time"]
     lines += [f"  {name:16}{text}" for name, text in _summary(result)]
     rows = [*_classes(result["classes"]), *_conditions(result.get("conditions", {})), *_confusions(result)]
     return "\n".join([*lines, *_stamp(result), *rows])
@@ -174,7 +180,8 @@ def tabled(table: dict[str, Any]) -> str:
     for row in table["rows"]:
         stamps = ", ".join(row["pretraining"])
         number, *differences = _scores(row)
-        lines.append(f"{row['variant']} {number}; pretraining {stamps})".strip())
+        began = "" if stamps == "none" and row["measure"].startswith("knn") else f"; pretraining {stamps}"
+        lines.append(f"{row['variant']} {number}{began})".strip())
         lines += [f"  {CHOSEN}"] if "test" in row.get("selected", ()) else []
         lines += [f"  {each}" for each in (counted(row), cost(row)) if each]
         lines += [f"  {each}" for each in differences]

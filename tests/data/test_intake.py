@@ -193,6 +193,7 @@ def test_no_files_and_one_file(tmp_path, row):
     one = load(tmp_path)
     assert row in rows(look_over(one, purpose="pretrain"))
     assert "tells clips apart" in told(look_over(one, purpose="pretrain"))
+    assert len(look_over(one, purpose="pretrain", batch=64)) == len(look_over(one, purpose="pretrain"))
     with pytest.raises(IntakeError, match="lists no clips"):
         listing(table(tmp_path, "filename,label\n"))
     with pytest.raises(IntakeError, match="is empty"):

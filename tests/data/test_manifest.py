@@ -58,7 +58,7 @@ def test_clips_without_fold_train_and_unlabelled_ones_stay_in_their_fold():
     parts = Manifest.of("mixed", clips).split(1)
     assert [c.name for c in parts.train.clips] == ["b", "pool"]
     assert [c.name for c in parts.test.clips] == ["a"]
-    assert "1 clips of fold 1 have no labels" in parts.test.notes[-1]
+    assert "1 clip of fold 1 without a label" in parts.test.notes[-1]
 
 
 def test_forgetting_labels_does_not_move_a_test_clip_into_training():
@@ -79,7 +79,8 @@ def test_few_draws_every_recording_before_any_twice(pairs, per_class):
         counts = {g: drawn.count(g) for g in {c.group for c in own}}
         waiting = [g for g, n in counts.items() if n < sum(c.group == g for c in own)]
         assert not waiting or max(counts.values()) <= min(counts[g] for g in waiting) + 1
-        assert any(f"class {label!r} has {len(own)} clips" in note for note in chosen.notes) == (len(own) < per_class)
+        told = f"class {label!r} has {len(own)} clip{'s' * (len(own) != 1)}, fewer"
+        assert any(told in note for note in chosen.notes) == (len(own) < per_class)
 
 
 def test_few_is_nested_and_follows_its_seed():

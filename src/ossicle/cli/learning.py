@@ -77,6 +77,7 @@ def pretrain(
     learning: Learning = USUAL,
 ) -> int:
     """Learn from sound alone: DIR, CSV or esc10:PATH -> an encoder."""
+    _refuse_nowhere(source, start, onward)
     from ossicle import plan
     from ossicle.learn import learn
 
@@ -118,6 +119,7 @@ def train(
     from ossicle.budget import Budget
 
     budget = None if minutes is None else Budget(minutes, rate=learning.lr)
+    _refuse_nowhere(source, start)
     from ossicle import plan
     from ossicle.learn import learn
 
@@ -160,6 +162,7 @@ def distill(
 
     Without either --fold or --folds, one fold is held out to calibrate on.
     """
+    _refuse_nowhere(source, start)
     from ossicle import plan
     from ossicle.learn import learn
 
@@ -195,10 +198,11 @@ def run(
     learning: Learning = USUAL,
 ) -> int:
     """Follow a recipe, recipes/hello.toml say: what every learning verb calls."""
-    from ossicle.learn import learn
     from ossicle.recipe import load
 
     followed = load(recipe)
+    from ossicle.learn import learn
+
     if len(followed.stages) > 1 and (learning.epochs or learning.lr):
         raise UsageError(f"{recipe} has {len(followed.stages)} stages: say which, with --set stages.0.epochs=3")
     out = out or Path("runs", recipe.stem)
@@ -229,6 +233,18 @@ def _find_lr(path: Path, recipe: Recipe, out: Path, learning: Learning) -> int:
     where = [] if drawn or out == Path("runs", path.stem) else ["-o", str(out)]
     close(place, next=shlex.join(["ossicle", "run", str(path), *learning.typed(), *rates, *where]))
     return 0
+
+
+def _refuse_nowhere(source: str | None, *starts: str | None) -> None:
+    """Tells of a path that is not there before anything heavy is imported."""
+    from ossicle.datasets import recognize
+
+    if source is not None:
+        recognize(source)
+    for start in starts:
+        fixed, several, _ = (start or ".").partition("{")
+        if not (Path(fixed).parent if several else Path(fixed)).exists():
+            raise UsageError(f"{start} is not there: give the folder of a finished run, or of a model")
 
 
 def _labelled(source: str, out: Path) -> str:

@@ -33,16 +33,19 @@ def evaluate(
     Of a folder with one run a fold, each is evaluated.
     """
     from ossicle import datasets, words
-    from ossicle.evaluate import final, submit
-    from ossicle.run import is_run
+    from ossicle.run import Run, is_run
 
     manifest = None if source is None else datasets.load(source)
+    runs = [] if is_run(folder) else sorted(path.parent for path in folder.glob("fold*/recipe.json"))
+    if not runs:
+        Run.open(folder)
+    from ossicle.evaluate import final, submit
+
     if submission is not None:
         if manifest is None:
             raise UsageError("--submission answers about an evaluation set: name it after the run")
         close(submit(folder, manifest, submission, year=year, hop=hop), next=f"ossicle report {shown(folder)}")
         return 0
-    runs = [] if is_run(folder) else sorted(path.parent for path in folder.glob("fold*/recipe.json"))
     results = [final(one, manifest, k=knn, sigma=sigma, hop=hop) for one in runs or [folder]]
     print("\n".join(words.scored(result) for result in results))
     after = f"train LABELLED --from {shown(folder)} -o runs/rec"

@@ -12,6 +12,7 @@ from typing import Literal
 
 from ossicle.data import audit
 from ossicle.data.manifest import Clip, Manifest
+from ossicle.words import plural
 
 Severity = Literal["refuse", "warn", "note"]
 Purpose = Literal["train", "pretrain"]
@@ -105,12 +106,14 @@ def _size(train: Manifest, purpose: Purpose, batch: int | None) -> Iterator[Prob
         )
     elif n == 1 and purpose == "pretrain":
         yield Problem("refuse", 45, f"{train.name} has 1 clip; pretraining tells clips apart, so it needs 2 or more")
+        return
     if batch is None or n == 0:
         return
+    clips = plural(n, "training clip")
     if n < batch:
-        yield Problem("warn", 60, f"{n} training clips fill no batch of {batch}: every epoch is one step of {n} clips")
+        yield Problem("warn", 60, f"{clips} fill no batch of {batch}: an epoch is one step of them all")
     if n // math.ceil(n / batch) < 2:
-        sentence = f"{n} training clips in batches of {batch} leave a batch of one clip"
+        sentence = f"{clips} in batches of {batch} leave a batch of one clip"
         advice = "batch normalization cannot use it; ask for a batch of 3 or more, or give more clips"
         yield Problem("refuse", 60, f"{sentence}: {advice}")
 
@@ -120,7 +123,9 @@ def _classes(manifest: Manifest, train: Manifest, fold: int | None, labels: Sequ
     if labels is not None and tuple(labels) != manifest.classes:
         yield Problem("refuse", 55, _differ(manifest.classes, tuple(labels)))
     if not len(known):
-        yield Problem("refuse", 56, f"none of the {len(manifest)} clips has a label; pretraining alone can use them")
+        yield Problem(
+            "refuse", 56, f"none of {plural(len(manifest), 'clip')} has a label; pretraining alone can use them"
+        )
     elif k == 0 or (k == 1 and not (manifest.multilabel and any(clip.no_event for clip in known.clips))):
         yield Problem(
             "refuse", 56, f"there is nothing to tell apart: classes are {list(manifest.classes)}; give 2 or more"

@@ -13,6 +13,7 @@ import numpy as np
 
 from ossicle import draw
 from ossicle.data.dealing import deal, some, turns
+from ossicle.words import plural
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +186,7 @@ class Manifest:
         scored = part.labelled() if self.classes else part
         if len(scored) == len(part):
             return part
-        note = f"{len(part) - len(scored)} clips of fold {fold} have no labels and are left out of its scores"
+        note = f"{plural(len(part) - len(scored), 'clip')} of fold {fold} without a label: left out of its scores"
         return replace(scored, notes=(*scored.notes, note))
 
     def few(self, per_class: int, seed: int = 0) -> Manifest:
@@ -203,7 +204,7 @@ class Manifest:
         for label in (*self.classes, None):
             rows = self._rows(label)
             if label is not None and len(rows) < per_class:
-                notes.append(f"class {label!r} has {len(rows)} clips, fewer than the {per_class} asked for")
+                notes.append(f"class {label!r} has {plural(len(rows), 'clip')}, fewer than the {per_class} asked for")
             order = rows[turns(column[rows], own[rows], chance[column[rows]])].tolist()
             waiting = [row for row in order if row not in chosen]
             chosen.update(waiting[: max(0, per_class - len(order) + len(waiting))])

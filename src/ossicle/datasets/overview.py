@@ -13,6 +13,7 @@ from ossicle.data import audit
 from ossicle.data.audit import Alike
 from ossicle.data.intake import Problem, look_over, told
 from ossicle.data.manifest import Manifest
+from ossicle.words import plural
 
 
 def summary(manifest: Manifest, *, listen: bool = False, alike: Alike | None = None) -> dict[str, Any]:
@@ -103,7 +104,8 @@ def described(found: dict[str, Any]) -> str:
     """A summary as text for people."""
     length = found["seconds"]
     lines = [
-        f"{found['name']}: {found['clips']} clips of {found['recordings']} recordings, {found['labelled']} labelled",
+        f"{found['name']}: {plural(found['clips'], 'clip')} of {plural(found['recordings'], 'recording')}, "
+        f"{found['labelled']} labelled",
         f"  sound     {length['total'] / 3600:.2f} h; clips of {length['shortest']:.2f} to {length['longest']:.2f} s",
         f"  files     {_counts(found['formats'])}; {_counts(found['sample_rates'], ' Hz')}",
     ]

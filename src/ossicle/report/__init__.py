@@ -28,9 +28,9 @@ def report(folders: Sequence[str | Path], out: str | Path) -> Path:
     these. Runs of several folds that lie side by side are shown as one table. ReportError where a folder has nothing to
     report or the page cannot be written.
     """
+    found = _all(folders)
     from ossicle.report import epochs, grids, sections, strips
 
-    found = _all(folders)
     named = [(number, sections.title(one), one) for number, one in enumerate(found, 1)]
     command = f"ossicle report {' '.join(shlex.quote(str(folder)) for folder in folders)} -o {shlex.quote(str(out))}"
     title = f"Report on {named[0][1]}" + (f" and {len(named) - 1} more" if len(named) > 1 else "")
