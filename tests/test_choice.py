@@ -84,7 +84,7 @@ def test_the_model_is_that_of_the_best_epoch_the_first_of_equals(sounds, cache, 
     last = train.fit(recipe_for(sounds, stage(3)), tmp_path / "last", cache=cache)
     assert same(weights(tmp_path / "best"), weights(tmp_path / "two"))
     assert not same(weights(tmp_path / "last"), weights(tmp_path / "two"))
-    assert notes == ["gone on from epoch 2, the best on the validation part (75.0 %)"]
+    assert notes == ["back to epoch 2, the best on the validation part (75.0 %)"]
     assert (best["kept"], best["selected"], best["peeks"], best["steps"], best["clips"]) == (2, "valid", 4, 6, 12)
     assert (last.get("kept"), last["selected"], last["peeks"]) == (None, "none", 4)
 

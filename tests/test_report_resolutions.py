@@ -9,7 +9,7 @@ import torch
 
 from ossicle import audio, cli, recipe
 from ossicle.frontends import FRONTENDS
-from ossicle.report import ReportError, draw, found, naming, report, resolutions
+from ossicle.report import ReportError, draw, found, looks, naming, report, resolutions
 from ossicle.report.toml import toml
 
 RATE = 8000
@@ -145,3 +145,11 @@ def test_arms_of_folders_that_end_alike_keep_names_of_their_own(tmp_path):
     folders = [tmp_path / place / "runs" / "mel" for place in ("one", "two")]
     made = naming.titles([*((folder, "") for folder in folders), (folders[0], "wide")])
     assert list(made.values()) == ["one/runs/mel", "two/runs/mel", "wide"]
+
+
+def test_what_is_resized_is_shown_by_the_front_end_that_is_resized():
+    bands = {"name": "bands", "sample_rate": RATE, "seconds": 0.5, "n_fft": 192, "win": 160, "hop": 100}
+    small = looks.look({"name": "resized", "of": bands, "size": [8, 8]})
+    assert isinstance(small, looks.Thirds)
+    heard = looks.look({"name": "resized", "of": ear(16, 1.0), "size": [8, 8]})
+    assert (heard.sample_rate, heard.frontend.bins) == (RATE, 16)

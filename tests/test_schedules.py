@@ -169,3 +169,13 @@ class TestOptimizers:
 
     def test_sgd_spares_vectors_too(self):
         assert self.step("sgd", 1.0, weight_decay=0.1) == pytest.approx((1.4, 1.5))
+
+
+@pytest.mark.parametrize("steps", [3, 7, 8, 10])
+@pytest.mark.parametrize(("phases", "warm"), [(2, 0.3), (2, 0.95), (3, 0.3), (3, 0.45)])
+@pytest.mark.parametrize("shape", ["cosine", "linear"])
+def test_few_steps_end_where_many_do(steps, phases, warm, shape):
+    """However short the last phase is; under four steps there is no room for a third."""
+    last = one_cycle(steps - 1, steps, warm=warm, phases=phases, shape=shape)
+    assert last.rate == pytest.approx(1 / 25 if steps == 3 and phases == 3 else 4e-6)
+    assert last.momentum == pytest.approx(0.95)

@@ -44,7 +44,7 @@ class Choice:
         if not self.epoch:
             return ""
         objective.load_state_dict(self.state)
-        return f"gone on from epoch {self.epoch}, the best on the {PARTS[self.select]} ({percent(self.score)})"
+        return f"back to epoch {self.epoch}, the best on the {PARTS[self.select]} ({percent(self.score)})"
 
     def about(self) -> dict[str, Any]:
         """What a checkpoint holds beside the state."""

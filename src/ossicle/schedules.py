@@ -42,7 +42,7 @@ def one_cycle(
     turns = turns if phases == 3 else [*turns[:2], turns[3]]
     legs = list(pairwise(turns))
     (since, rate, height), (until, next_rate, next_height) = next((leg for leg in legs if step < leg[1][0]), legs[-1])
-    done = min(1.0, (step - since) / max(1.0, until - since))
+    done = min(1.0, (step - since) / (until - since)) if until > since else 0.0
     share = (1 - math.cos(math.pi * done)) / 2 if shape == "cosine" else done
     turn = height + (next_height - height) * share
     calm = None if momentum is None else momentum[0] + (momentum[1] - momentum[0]) * turn

@@ -29,10 +29,13 @@ class Look(Protocol):
 
 
 def look(spec: dict[str, Any]) -> Look:
-    """How recordings look by this front end, or by a plain log-mel where it makes other images than these two."""
+    """How recordings look by this front end, or by a plain log-mel where it makes other images than these two. Resized
+    ones are shown as they were before.
+    """
     from ossicle.frontends import FRONTENDS
     from ossicle.frontends.vggish import SETTINGS
 
+    spec = spec.get("of", spec)
     named = FRONTENDS.get(spec.get("name", ""))
     if spec.get("name") == "vggish":
         spec = {**spec, **SETTINGS, "name": "logmel"}
