@@ -165,7 +165,7 @@ def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:
         )
     old, new = earlier.encoder.state_dict(), model.encoder.state_dict()
     stem = next(iter(new))
-    if old[stem].ndim == 4 and old[stem].shape != new[stem].shape:
+    if old[stem].shape[1] == earlier.frontend.maps and old[stem].shape != new[stem].shape:
         notes.append(f"{stem} is of {old[stem].shape[1]} maps in {start}, and fitted to {new[stem].shape[1]} here")
         old[stem] = for_maps(old[stem], new[stem].shape[1])
     if odd := [name for name in old if old[name].shape != new[name].shape]:

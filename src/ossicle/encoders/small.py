@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal
 
+import torch
 from torch import Tensor, nn
 
 
@@ -60,16 +61,17 @@ class Convolutions(nn.Module):
             )
         self.reading = reading
         channels = (maps * bins if reading == "1d" else maps, *(width * each for each in growth))
-        layer = _layer_1d if reading == "1d" else _layer_2d
-        self.layers = nn.ModuleList(layer(a, b) for a, b in pairwise(channels))
+        high = 1 if reading == "1d" else 3
+        self.layers = nn.ModuleList(_layer(a, b, high) for a, b in pairwise(channels))
         self.channels = channels[-1]
 
     def steps(self, image: Tensor) -> Tensor:
         """(B, M, F, N) -> (B, c, about N / 2^layers): what heads attend to."""
-        steps = image.flatten(1, 2) if self.reading == "1d" else image
+        steps = image.flatten(1, 2)[:, :, None] if self.reading == "1d" else image
+        steps = steps.contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             steps = layer(steps)
-        return steps if self.reading == "1d" else steps.mean(2)
+        return steps.mean(2)
 
     def forward(self, image: Tensor) -> Tensor:
         return self.steps(image)
@@ -109,19 +111,11 @@ class SmallCNN(Convolutions):
         return self.pool(self.steps(image))
 
 
-def _layer_1d(inputs: int, outputs: int) -> nn.Sequential:
+def _layer(inputs: int, outputs: int, high: int) -> nn.Sequential:
+    """Over time alone where a kernel is 1 `high`. The maximum comes before the ReLU, which has half as much to do."""
     return nn.Sequential(
-        nn.Conv1d(inputs, outputs, 3, padding=1),
-        nn.BatchNorm1d(outputs),
-        nn.ReLU(inplace=True),
-        nn.MaxPool1d(2, ceil_mode=True),
-    )
-
-
-def _layer_2d(inputs: int, outputs: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inputs, outputs, 3, padding=1),
+        nn.Conv2d(inputs, outputs, (high, 3), padding=(high // 2, 1)),
         nn.BatchNorm2d(outputs),
+        nn.MaxPool2d((min(high, 2), 2), ceil_mode=True),
         nn.ReLU(inplace=True),
-        nn.MaxPool2d(2, ceil_mode=True),
     )
