@@ -428,7 +428,7 @@ def test_another_number_of_maps_is_fitted_and_told(tmp_path: Path) -> None:
     assert float(model.mean) == 0, "of another front end, so it is fitted anew"
     small = Spec("small", {"width": 4, "attention": 8})
     Backbone(LOGMEL, small).save(tmp_path / "small")
-    with pytest.raises(RecipeError, match=r"layers\.0\.0\.weight has the shape \(4, 16, 1, 3\).*use the same front end"):
+    with pytest.raises(RecipeError, match=r"shape \(4, 16, 1, 3\).*use the same front end"):
         told(tmp_path / "small", BANDS, small)
 
 
