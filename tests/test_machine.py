@@ -35,6 +35,10 @@ def test_bf16_must_be_faster_and_give_the_same_finite_gradient(drift, chosen):
     assert machine.fastest_precision(Network(drift), torch.ones(2, 1, 4, 4)) == chosen
 
 
+def test_dropout_does_not_keep_bf16_away():
+    assert machine.fastest_precision(nn.Sequential(Network(0.0), nn.Dropout(0.5)), torch.ones(2, 1, 4, 4)) == "bf16"
+
+
 @pytest.mark.parametrize(("frames", "narrow"), [(65, False), (33, False), (32, True), (19, True)])
 def test_bf16_keeps_away_from_images_that_shrink_to_two_columns_before_a_stride(frames, narrow):
     """A ResNet halves its image four times before its last stride."""
