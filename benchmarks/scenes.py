@@ -2,9 +2,10 @@
 
     python benchmarks/scenes.py --data esc10:../shared/esc10 -o runs/scenes
 
-scenes.csv, events.csv, unlabelled.csv and heard.csv are what `ossicle.datasets.composed.compose` says; all but the last
-are read as any table of clips is: `ossicle data runs/scenes/scenes.csv`. The last line printed is what there is to
-reach: how many scenes are told by who hears every event and its label, and knows how often each scene has them.
+scenes.csv, events.csv, seconds.csv, unlabelled.csv and heard.csv are what `ossicle.datasets.composed.compose` says; all
+but the last are read as any table of clips is: `ossicle data runs/scenes/scenes.csv`. The last line printed is what
+there is to reach: how many scenes are told by who hears every event and its label, and knows how often each scene has
+them.
 """
 
 from __future__ import annotations
@@ -55,7 +56,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     scenes = compose(load(args.data), args.output, seed=args.seed)
-    for table in ("scenes", "events", "unlabelled"):
+    for table in ("scenes", "events", "seconds", "unlabelled"):
         print(f"{args.output / table}.csv: {len(load(args.output / f'{table}.csv'))} clips")
     print(f"{len(scenes.classes)} scenes in {len(set(scenes.groups()))} places and {len(scenes.folds)} folds")
     print(f"told by their events: {told(args.output):.1%}")

@@ -134,6 +134,30 @@ def test_the_tables_tell_what_is_heard(made, tones):
             assert not any(name in row["filename"].split("/")[1] for name in TWO)
 
 
+def test_a_second_has_the_labels_of_what_fills_half_of_it_or_is_half_in_it(made):
+    root, _ = made
+    heard = {}
+    for event in rows(root / "heard.csv"):
+        grid = np.arange(0, SECONDS, 1e-3) + 5e-4  # the middles of its milliseconds
+        there = (grid >= float(event["onset"])) & (grid < float(event["offset"]))
+        heard.setdefault(event["filename"], []).append((event["label"], there))
+    seconds, unknown = load(root / "seconds.csv"), 0
+    assert seconds.multilabel
+    assert not seconds.notes
+    assert len(seconds) == 4 * 4 * SECONDS
+    for row in rows(root / "seconds.csv"):
+        part = slice(int(row["start"]) * 1000, int(row["stop"]) * 1000)
+        touching = [(label, there) for label, there in heard.get(row["filename"], []) if there[part].any()]
+        shares = [(label, there[part].sum() / min(1000, there.sum())) for label, there in touching]
+        if any(abs(share - 0.5) < 0.01 for _, share in shares):
+            continue  # milliseconds do not tell
+        expected = {label for label, share in shares if share > 0.5}
+        unknown += bool(touching) and not expected
+        assert row["labels"] == (",".join(sorted(expected)) or ("?" if touching else "background"))
+        assert row["fold"] == row["filename"].partition("/")[2][0]
+    assert unknown
+
+
 def levels_db(wave, events):
     """Each event's level over what is left when all are taken out: sines fitted where they are told to be.
 

@@ -135,12 +135,12 @@ def _windows(
         touching = [
             event for event in events if event.start < stop and max(event.stop, event.start + 1e-9) > window.start
         ]
-        heard = {e.label for e in touching if _held(e, window.start, stop, enough) and not no_event(e.label)}
+        heard = {e.label for e in touching if held(e, window.start, stop, enough) and not no_event(e.label)}
         silent = not heard and all(no_event(event.label) for event in touching)
         yield replace(window, labels=tuple(sorted(heard)), no_event=silent)
 
 
-def _held(event: Event, start: float, stop: float, enough: float) -> bool:
-    """Whether the event covers enough of the window, or the window holds enough of the event."""
+def held(event: Event, start: float, stop: float, enough: float) -> bool:
+    """Whether the event covers the share `enough` of a window, or the window holds as much of the event; in seconds."""
     overlap = min(event.stop, stop) - max(event.start, start)
     return overlap >= enough * min(event.stop - event.start, stop - start)

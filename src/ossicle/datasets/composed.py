@@ -18,18 +18,21 @@ from numpy.random import default_rng
 from ossicle import audio, draw
 from ossicle.data.intake import Problem, refuse
 from ossicle.data.manifest import Clip, Manifest
+from ossicle.datasets.annotated import Event, held
 from ossicle.datasets.listing import listing
 from ossicle.datasets.making import once
 from ossicle.datasets.scan import NO_EVENT, UNKNOWN
 from ossicle.datasets.soundscapes import SCENES, Heard, Place, Scene, Source, composed, mixture
 
-VERSION = 1
+VERSION = 2
 BELOW_DB = 40.0  # the ends of a sound that stay this much under its peak are cut off
 SLOPES_DB = (1.5, 6.0)  # the made noise of a place falls by something between these an octave
+HALF = 0.5
 CLIPS = ("filename", "label", "fold", "group")
 HEADERS = {
     "scenes": CLIPS,
     "events": ("filename", "labels", "fold", "group"),
+    "seconds": ("filename", "clip_name", "labels", "fold", "group", "start", "stop"),
     "unlabelled": CLIPS,
     "heard": ("filename", *Heard._fields),
 }
@@ -76,7 +79,7 @@ def compose(
     scenes: Mapping[str, Scene] = SCENES,
     places: int = 2,
     per_scene: int = 15,
-    mixtures: int = 75,
+    mixtures: int = 300,
     unlabelled: int = 5,
     seconds: float = 10.0,
     sample_rate: int = 16_000,
@@ -86,11 +89,11 @@ def compose(
 
     Each fold of `events` is dealt into `places`, each recording to one of them. A place has `per_scene` clips of every
     scene (scenes.csv), `mixtures` that are of no scene, to train an event model on (events.csv: all that is heard,
-    textures too), and `unlabelled` clips of every scene without its name (unlabelled.csv). A clip's fold is that of all
-    its recordings: whoever tests on a fold of scenes.csv, and learns from the other folds of it, of events.csv, of
-    unlabelled.csv or of `events`, has heard no recording of the test; a folder read without its table has no folds and
-    tells nothing of that. heard.csv tells for every file what begins and ends where, in seconds, how many dB over the
-    background, and from which recording.
+    textures too; seconds.csv: what each second of them holds), and `unlabelled` clips of every scene without its name
+    (unlabelled.csv). A clip's fold is that of all its recordings: whoever tests on a fold of scenes.csv, and learns
+    from the other folds of it, of another table or of `events`, has heard no recording of the test; a folder read
+    without its table has no folds and tells nothing of that. heard.csv tells for every file what begins and ends where,
+    in seconds, how many dB over the background, and from which recording.
 
     A clip depends on the seed, its place and its name: more clips leave the others as they are. ValueError where
     `events` has no folds, clips with more or less than one label, or too few recordings for its places; IntakeError
@@ -114,10 +117,23 @@ def _make(root: Path, events: Manifest, plan: Plan) -> None:
             label = ",".join(sorted({event.label for event in heard})) or NO_EVENT if clip.label is None else clip.label
             rows[clip.folder].append((file.as_posix(), label, place.fold, place.group))
             rows["heard"] += ((file.as_posix(), *event) for event in heard)
+            if clip.label is None:
+                rows["seconds"] += _by_second(file, place, heard, plan.length // plan.sample_rate)
     for table, header in HEADERS.items():
         with (root / f"{table}.csv").open("w", newline="", encoding="utf-8") as opened:
             writer = csv.writer(opened, lineterminator="\n")
             writer.writerows([header, *sorted(rows[table], key=str)])
+
+
+def _by_second(file: Path, place: Place, heard: list[Heard], seconds: int) -> Iterator[tuple[object, ...]]:
+    """A row for each whole second: what fills half of it, or is heard there for half of its own time. A second in which
+    something is heard, and nothing enough, is unknown.
+    """
+    for start in range(seconds):
+        touching = [event for event in heard if event.onset < start + 1 and event.offset > start]
+        enough = {each.label for each in touching if held(Event(each.onset, each.offset, ""), start, start + 1, HALF)}
+        label = ",".join(sorted(enough)) or (UNKNOWN if touching else NO_EVENT)
+        yield file.as_posix(), f"{file.stem}@{start}", label, place.fold, place.group, start, start + 1
 
 
 def _places(events: Manifest, plan: Plan) -> Iterator[Place]:
