@@ -11,7 +11,7 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import evaluate, material, train
+from ossicle import evaluate, material, train, words
 from ossicle.data.cache import Cache
 from ossicle.data.loader import Source, prepare
 from ossicle.data.manifest import Clip, Manifest
@@ -259,6 +259,13 @@ def test_openings_are_counted(recognizer, cache):
 def test_the_data_may_have_moved(recognizer, manifest, cache):
     result = evaluate.final(recognizer, manifest, cache=cache)
     assert (result["fold"], result["clips"]) == (1, 6)
+
+
+def test_one_recording_alone_has_no_interval(recognizer, manifest, cache):
+    one = replace(manifest, clips=tuple(replace(clip, group="one") for clip in manifest.clips))
+    result = evaluate.final(recognizer, one, cache=cache)
+    assert "interval" not in result
+    assert "100.0 %  (of one recording, so without an interval)" in words.scored(result)
 
 
 def test_an_encoder_is_scored_frozen_from_its_training_part(encoder, cache, monkeypatch):

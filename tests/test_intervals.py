@@ -91,3 +91,5 @@ def test_what_cannot_be_told_is_refused():
         bootstrap(np.ones(3), range(4))
     with pytest.raises(ValueError, match="one group a clip"):
         bootstrap(np.ones(0), [])
+    with pytest.raises(ValueError, match="all clips are of one recording"):
+        paired([0, 0, 1], [1, 1, 0], ["a", "a", "a"])

@@ -153,8 +153,9 @@ def _summary(result: dict[str, Any]) -> list[tuple[str, str]]:
     if "linear_probe" in result and "accuracy" in result:
         shown.insert(0, ("linear probe", percent(result["linear_probe"]["accuracy"])))
     if "accuracy" in result:
-        over = result["interval"]
-        spread = f"{percent(over['low'])} to {percent(over['high'])}, 95 % over {over['over']}"
+        spread = "of one recording, so without an interval"
+        if over := result.get("interval"):
+            spread = f"{percent(over['low'])} to {percent(over['high'])}, 95 % over {over['over']}"
         name = "kNN" if "linear_probe" in result else "accuracy"
         shown.insert(0, (name, f"{percent(result['accuracy'])}  ({spread})"))
     return shown

@@ -170,12 +170,12 @@ def _origin(
 
 
 def _interval(part: Manifest, found: Prediction) -> dict[str, Any]:
-    """The accuracy's 95 % interval, over recordings."""
-    if part.multilabel:
-        return {}
+    """The accuracy's 95 % interval, over recordings; nothing for a single one."""
     rows = np.flatnonzero(found.valid & known(part.targets()))
-    right = measures.correct(found.probability[rows], part.targets()[rows])
-    over = bootstrap(right, [part.clips[row].recording for row in rows])
+    recordings = [part.clips[row].recording for row in rows]
+    if part.multilabel or len(set(recordings)) < 2:
+        return {}
+    over = bootstrap(measures.correct(found.probability[rows], part.targets()[rows]), recordings)
     return {"interval": {"low": over.low, "high": over.high, "over": over.over}}
 
 

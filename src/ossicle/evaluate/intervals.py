@@ -43,7 +43,8 @@ def bootstrap(
     """The mean of (n,) clips' values and its percentile interval, whole recordings drawn with replacement.
 
     `groups` names each clip's recording. Clips of one recording stand and fall together, so drawing clips would make
-    the interval too narrow (Efron and Tibshirani 1993, chapter 8). Raises ValueError when there is nothing to resample.
+    the interval too narrow (Efron and Tibshirani 1993, chapter 8). Raises ValueError when there is nothing to resample,
+    or a single recording, of which every resample is the same.
     """
     value = np.asarray(value, dtype=np.float64)
     if value.ndim != 1 or len(value) != len(groups) or not len(value):
@@ -51,6 +52,8 @@ def bootstrap(
             f"one value and one group a clip were wanted; got shape {value.shape} and {len(groups)} groups"
         )
     names, member = np.unique(np.array([str(group) for group in groups]), return_inverse=True)
+    if len(names) < 2:
+        raise ValueError("all clips are of one recording, which tells nothing of others: there is no interval over it")
     total, count = np.bincount(member, value), np.bincount(member)
     random, even = np.random.default_rng(seed), np.full(len(names), 1.0 / len(names))
     means = []
