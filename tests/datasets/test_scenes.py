@@ -116,6 +116,8 @@ def test_tuts_faulty_stretches_are_told_and_may_be_left_out(tmp_path):
     assert names(kept.clips) - names(cleaned.clips) == names(faulty)
     for found, what in ((kept, "they are kept"), (cleaned, "these clips are left out")):
         assert any(f"2 stretches in 1 clips are marked as faulty in error.txt; {what}" in note for note in found.notes)
+    edited(root / "error.txt", "audio/a000_0_10.wav\t3\t", "a000_0_10.wav\t3\t")
+    assert "1 files in error.txt are none that meta.txt lists: a000_0_10.wav" in scenes.tut2017(root).notes
     (root / "error.txt").unlink()
     assert scenes.tut2017(root).clips == kept.clips
     with pytest.raises(ValueError, match="wanted 'keep' or 'leave_out'"):

@@ -63,7 +63,7 @@ def tut2017(path: str | Path, *, errors: Literal["keep", "leave_out"] = "keep", 
     dealt, torn = _at_home(listed, parts)
     kept = [clip for clip in dealt if errors == "keep" or "errors" not in clip.meta]
     there, odd = release.on_disk(kept, max_missing, {clip.path.stem for clip in listed})
-    told = [*notes, *repeated, *torn, *_told(listed, errors), *odd]
+    told = [*notes, *repeated, *torn, *_told(listed, faulty, errors), *odd]
     return Manifest.of("tut2017", there, classes=TUT_CLASSES, notes=told)
 
 
@@ -193,11 +193,13 @@ def _faulty(root: Path) -> dict[str, tuple[tuple[float, float], ...]]:
     return {file: tuple(stretches) for file, stretches in found.items()}
 
 
-def _told(clips: Iterable[Clip], errors: str) -> list[str]:
+def _told(clips: list[Clip], faulty: Iterable[str], errors: str) -> list[str]:
+    strange = sorted({*faulty} - {clip.name for clip in clips})
+    lost = f"{len(strange)} files in {ERRORS} are none that {TUT_TABLE} lists: {release.short(strange)}"
     marked = [clip.meta["errors"] for clip in clips if "errors" in clip.meta]
     count = f"{sum(map(len, marked))} stretches in {len(marked)} clips are marked as faulty in {ERRORS}"
     what = "these clips are left out" if errors == "leave_out" else 'they are kept (errors = "leave_out": not)'
-    return [f"{count}; {what}"] * bool(marked)
+    return [f"{count}; {what}"] * bool(marked) + [lost] * bool(strange)
 
 
 def _at_home(clips: Iterable[Clip], parts: Mapping[int, Mapping[str, str]]) -> tuple[list[Clip], list[str]]:
