@@ -232,6 +232,9 @@ def test_what_scenes_cannot_be_made_of(tones, tmp_path):
     bare = Manifest.of("bare", [replace(clip, fold=None) for clip in tones.clips])
     with pytest.raises(ValueError, match="in folds, were wanted"):
         compose(bare, tmp_path / "a", **SMALL)
+    torn = Manifest.of("torn", [replace(clip, group="0" if clip.group == "3" else clip.group) for clip in tones.clips])
+    with pytest.raises(ValueError, match=r"1 recordings stand in several folds \(0 for one\)"):
+        compose(torn, tmp_path / "t", **SMALL)
     with pytest.raises(ValueError, match=r"fold 1 has too little of .*5 places a fold"):
         compose(tones, tmp_path / "b", **SMALL, places=5)
     audio.write(tmp_path / "0.wav", np.zeros((1, RATE)), sample_rate=RATE)

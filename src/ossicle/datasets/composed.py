@@ -16,6 +16,7 @@ import numpy as np
 from numpy.random import default_rng
 
 from ossicle import audio, draw
+from ossicle.data import audit
 from ossicle.data.intake import Problem, refuse
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.datasets.annotated import Event, held
@@ -96,8 +97,8 @@ def compose(
     in seconds, how many dB over the background, and from which recording.
 
     A clip depends on the seed, its place and its name: more clips leave the others as they are. ValueError where
-    `events` has no folds, clips with more or less than one label, or too few recordings for its places; IntakeError
-    where `path` holds something else, and for sounds that are silent.
+    `events` has no folds, a recording in several, clips with more or less than one label, or too few recordings for
+    its places; IntakeError where `path` holds something else, and for sounds that are silent.
     """
     plan = Plan(scenes, places, per_scene, mixtures, unlabelled, round(seconds * sample_rate), sample_rate, seed)
     root, made = Path(path), {**asdict(plan), "events": events.fingerprint(), "version": VERSION}
@@ -140,6 +141,9 @@ def _places(events: Manifest, plan: Plan) -> Iterator[Place]:
     """Each fold's places, one in memory at a time; ValueError if one lacks a label that a scene needs."""
     if not events.folds or any(len(clip.labels) != 1 for clip in events.clips):
         raise ValueError(f"{events.name}: clips of one label each, in folds, were wanted; see Manifest.with_folds")
+    if torn := audit.by_recording(events.select(np.array([clip.fold is not None for clip in events.clips]))):
+        said = f"{len(torn)} recordings stand in several folds ({torn[0].shared} for one)"
+        raise ValueError(f"{events.name}: {said}, and so would scenes of them; see Manifest.with_folds")
     wanted = sorted(set().union(*(scene.labels for scene in plan.scenes.values())))
     for fold in events.folds:
         part = events.select(np.array([clip.fold == fold for clip in events.clips]))
