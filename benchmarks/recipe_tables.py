@@ -42,12 +42,13 @@ class Part:
     pairs: tuple[tuple[str, str], ...] = ()  # rows to hold against each other
     rows: tuple[str, ...] = ()  # those of the table to show; () is all
     evaluate: bool | None = None  # as `folds.run` has it: whose test folds were opened
+    given: bool = True  # whether the data are where `--data` says, or where the recipe does
 
     def command(self, data: str, cells: list[Cell]) -> str:
         """What made these runs, as a line for a shell."""
         every = len(self.folds) == 5
         seeds = "".join(f" --seeds {seed}" for seed in sorted({cell.seed for cell in cells}) if self.seeds)
-        same = f"--set data.path={data} --precision bf16 --jobs 2"
+        same = f"--set data.path={data} " * self.given + "--precision bf16 --jobs 2"
         opened = {None: "", True: " --evaluate", False: " --no-evaluate"}[self.evaluate]
         which = "--folds" if every else "--fold $fold"
         line = f"ossicle run recipes/{self.recipe}.toml {same} {which}{seeds}{opened} -o runs/{self.folder}"
@@ -57,12 +58,13 @@ class Part:
         """The runs that are there."""
         if not (own := RECIPES / f"{self.recipe}.toml").exists():
             return []
-        read = recipe.load(own).override({"data.path": data, "precision": "bf16"})
+        read = recipe.load(own).override({"data.path": data} if self.given else {}).override({"precision": "bf16"})
         every = folds.cells(read, place / self.folder, folds=self.folds, seeds=self.seeds)
         return [cell for cell in every if (not self.rows or named(cell) in self.rows) and self._done(cell)]
 
     def _done(self, cell: Cell) -> bool:
-        tested = cell.recipe.objective.name == "supervised" if self.evaluate is None else self.evaluate
+        classifies = cell.recipe.objective.name in ("supervised", "distill")
+        tested = classifies if self.evaluate is None else self.evaluate
         return (cell.folder / ("evaluation.json" if tested else "result.json")).exists()
 
 
