@@ -11,7 +11,6 @@ numbers stand beside what was wanted, with their spread, and a busy machine show
 from __future__ import annotations
 
 import argparse
-import copy
 import importlib.util
 import math
 import time
@@ -27,17 +26,15 @@ import contrastive_step
 import device
 import numpy as np
 import record
+import scenes_step
 import torch
-import torch.nn.functional as F
+from bench import Bench
 from record import Row, interleaved, ratios, row
-from torch import Tensor, nn
 
-from ossicle import machine, optimizers, plan
+from ossicle import plan
 from ossicle.data.cache import Cache
 from ossicle.durable import read_json
 from ossicle.frontends import LogMel
-from ossicle.model import Backbone, Classifier
-from ossicle.objectives.supervised import soft_loss
 from ossicle.recipe import Spec
 from ossicle.run import Run
 from ossicle.train import fit
@@ -45,10 +42,7 @@ from ossicle.train import fit
 COLOR = Spec("bands")  # 3 x 341 x 394
 FINE = Spec("logmel", {"sample_rate": 44100, "n_fft": 2048, "hop": 512, "mels": 128})  # 128 x 431
 CROPPED = Spec("logmel", {"seconds": 3.0})  # 64 x 130, what `plan` pretrains on
-CLASSES = 50
 CLIPS = {"ESC-10": 320, "ESC-50": 1600}  # in four training folds
-
-Step = Callable[[], float]
 
 
 def resnet18(*, frontend: Spec = FINE, batch: int = 32, repeats: int = 7) -> list[Row]:
@@ -100,77 +94,6 @@ def repaid(warm_up: float, saved: float) -> str:
             steps = epochs * math.ceil(clips / batch)
             told.append(f"{data}, {epochs} epochs of {batch}, {steps} steps: {'yes' if steps > needed else 'no'}")
     return f"compiling took {warm_up:.0f} s and is repaid after {needed} steps ({'; '.join(told)})"
-
-
-class Bench:
-    """One network and one batch of images, for training steps of several kinds that all begin from the same weights."""
-
-    def __init__(self, frontend: Spec, encoder: Spec, batch: int):
-        torch.manual_seed(0)
-        self.classifier = Classifier(Backbone(frontend, encoder), [str(k) for k in range(CLASSES)])
-        backbone = self.classifier.backbone
-        self.wave = 0.1 * torch.randn(batch, 1, backbone.window)
-        self.image = backbone.frontend(self.wave)
-        backbone.fit_normalization([self.image])
-        self.target = torch.randint(CLASSES, (batch,))
-        self.precision = machine.fastest_precision(copy.deepcopy(backbone.encoder), self.image[:8, 0])
-        size = " x ".join(map(str, self.image.shape[2:] if backbone.frontend.maps > 1 else self.image.shape[3:]))
-        self.what = f"ResNet-{encoder.args['depth']} training step on {batch} images of {size}"
-
-    def plain(self) -> Step:
-        """float32, eager, the default memory format, the default AdamW: what one writes first."""
-        own = copy.deepcopy(self.classifier)
-        network = nn.Sequential(own.backbone.encoder, own.head).train()
-        optimizer = torch.optim.AdamW(network.parameters(), lr=1e-3)
-        image = ((self.image[:, 0] - own.backbone.mean) / own.backbone.sd).contiguous()
-
-        def step() -> float:
-            optimizer.zero_grad()
-            loss = F.cross_entropy(network(image), self.target)
-            loss.backward()
-            optimizer.step()
-            return loss.item()
-
-        return step
-
-    def ours(self, *, compiled: bool = False) -> Step:
-        """What `train.Session.step` does with images that are ready."""
-        own = copy.deepcopy(self.classifier).train()
-        own.backbone.encoder.to(memory_format=torch.channels_last)
-        own.backbone.precision = self.precision
-        optimizer = optimizers.adamw([(own.backbone.encoder.blocks(), 1.0), ([own.head], 1.0)], lr=1e-3)
-        if compiled:
-            own.backbone.encoder.compile()
-
-        def step() -> float:
-            optimizer.zero_grad(set_to_none=True)
-            loss = self.loss(own.head(own.backbone.encode(self.image)))
-            loss.backward()
-            float(nn.utils.clip_grad_norm_(optimizers.parameters(optimizer), math.inf))
-            optimizer.step()
-            return loss.item()
-
-        return step
-
-    def from_samples(self, *, compiled: bool = False) -> Step:
-        """The same, and the front end before it."""
-        step = self.ours(compiled=compiled)
-
-        def heard() -> float:
-            self.image = self.classifier.backbone.frontend(self.wave)
-            return step()
-
-        return heard
-
-    def loss(self, logits: Tensor) -> Tensor:
-        return soft_loss(logits, F.one_hot(self.target, CLASSES).float(), torch.ones(CLASSES), multilabel=False)
-
-    def row(self, taken: dict[str, list[float]], name: str, how: str) -> Row:
-        pace = {arm: len(self.target) / sorted(seconds)[len(seconds) // 2] for arm, seconds in taken.items()}
-        note = f"{how}: {pace[name]:.3g} clips a second against {pace['plain']:.3g}"
-        faster = ratios(taken["plain"], taken[name])
-        what = self.what + (", compiled" if name == "compiled" else "")
-        return row(what, "at least 3 times plain float32", faster, "times", note)
 
 
 def beside(*, frontend: Spec = CROPPED, **sizes: Any) -> list[Row]:
@@ -246,6 +169,7 @@ ITEMS: dict[str, Callable[..., list[Row]]] = {
     "resnet50": resnet50,
     "esresnet": esresnet,
     "contrastive": contrastive_step.step,
+    "scenes": scenes_step.step,
     "bank": beside,
     "logmel": logmel,
     "wait": wait,

@@ -14,6 +14,7 @@ import torch
 from ossicle import audio, evaluate
 from ossicle.data.cache import Cache
 from ossicle.durable import read_json
+from ossicle.encoders import ENCODERS
 from ossicle.recipe import Recipe, Spec, Split, Stage
 from ossicle.ship import ship
 from ossicle.train import fit
@@ -27,7 +28,8 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     """The scripts as they import one another when they are run."""
     sys.path.insert(0, str(BENCHMARKS))
     yield {
-        name: import_module(name) for name in ("record", "device", "speed", "contrastive_step", "deployed", "minutes")
+        name: import_module(name)
+        for name in ("record", "bench", "device", "speed", "scenes_step", "contrastive_step", "deployed", "minutes")
     }
     sys.path.remove(str(BENCHMARKS))
 
@@ -77,7 +79,7 @@ def test_results_are_kept_item_by_item(scripts, tmp_path):
 
 def test_both_training_steps_go_down_the_same_slope(scripts):
     """The plain step and ours begin alike: at first order in the rate, what they gain on the batch is the same."""
-    bench = scripts["speed"].Bench(TOY, Spec("resnet", {"depth": 18, "width": 8}), 4)
+    bench = scripts["bench"].Bench(TOY, Spec("resnet", {"depth": 18, "width": 8}), 4)
     bench.precision = "fp32"
     losses = [[step() for _ in range(2)] for step in (bench.plain(), bench.ours())]
     assert losses[0] == pytest.approx(losses[1], rel=1e-3)
@@ -85,6 +87,14 @@ def test_both_training_steps_go_down_the_same_slope(scripts):
     found = bench.row({"plain": [2.0, 4.0, 6.0], "ours": [1.0, 1.0, 1.0]}, "ours", "so")
     assert (found.what, found.found) == ("ResNet-18 training step on 4 images of 16 x 32", 4.0)
     assert found.note == "so: 4 clips a second against 1"
+
+
+def test_the_plain_base_network_is_ours_in_one_dimension(scripts):
+    plain, ours = scripts["scenes_step"].Plain().eval(), ENCODERS["small"](bins=64).eval()
+    for mine, theirs in zip(plain.parameters(), ours.parameters(), strict=True):
+        theirs.data = mine.data.reshape(theirs.shape)
+    image = torch.randn(2, 1, 64, 101)
+    torch.testing.assert_close(ours(image), plain(image), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize(("saved", "says"), [(-1.0, "saves nothing"), (0.1, "after 600 steps"), (1e-6, "no")])
