@@ -103,6 +103,7 @@ def test_an_evaluation_names_the_commonest_mistakes_and_what_pretraining_heard()
     assert " ".join(said[1].split()) == "accuracy 50.0 % (25.0 % to 75.0 %, 95 % over 8 recordings)"
     assert any("it heard clips of the test fold" in line for line in said)
     assert said[-1] == "  a taken for b: 3"
+    assert words.scored(result | {"bad": 2}).startswith("set fold 2: 8 clips and 2 that cannot be heard, looked at")
 
 
 @pytest.mark.parametrize("nth", ["1st", "2nd", "3rd", "4th", "11th", "112th", "21st"])

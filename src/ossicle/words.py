@@ -115,6 +115,7 @@ def scored(result: dict[str, Any]) -> str:
     """An evaluation: the summary, a line a class, device and city, and the commonest mistakes."""
     fold = "" if result["fold"] is None else f" fold {result['fold']}"
     asked = f"{result['data']}{fold}: {plural(result['clips'], 'clip')}"
+    asked += f" and {result['bad']} that cannot be heard" if result.get("bad") else ""
     lines = [f"{asked}, looked at for the {_nth(result['openings'])} time"]
     lines += [f"  {name:16}{text}" for name, text in _summary(result)]
     rows = [*_classes(result["classes"]), *_conditions(result.get("conditions", {})), *_confusions(result)]
