@@ -165,6 +165,8 @@ def test_tuts_evaluation_set_has_labels_once_they_are_published(tmp_path):
     assert (found.name, found.classes, found.folds, [clip.name for clip in found.clips]) == ("tut2017", (), (), files)
     table(tmp_path / "evaluation_setup/evaluate.txt", [[file, "cafe/restaurant"] for file in files])
     assert load(tmp_path).targets().tolist() == [2, 2, 2]
+    table(tmp_path / "meta.txt", [[file, "cafe/restaurant"] for file in files])  # as dcase_util adds it
+    assert load(tmp_path).targets().tolist() == [2, 2, 2]
 
 
 # -- TAU --------------------------------------------------------------------------------------------------------------
@@ -241,13 +243,25 @@ def test_taus_wrong_lines_are_named(tmp_path, file, old, new, row, said):
     assert said in str(caught.value)
 
 
-def test_taus_evaluation_set_has_no_labels(tmp_path):
+@pytest.mark.parametrize("asked", ["fold1_test.csv", "test.csv"])
+def test_taus_evaluation_set_has_labels_once_they_are_published(tmp_path, asked):
     for number in range(3):
         sound(tmp_path / f"audio/{number}.wav", number)
-    table(tmp_path / "evaluation_setup/fold1_test.csv", [[f"audio/{number}.wav"] for number in range(3)], ["filename"])
+    files = [f"audio/{number}.wav" for number in range(3)]
+    table(tmp_path / "evaluation_setup" / asked, [[file] for file in files], ["filename"])
     assert recognize(tmp_path)[0] == "tau"
     found = load(tmp_path)
-    assert ([clip.name for clip in found.clips], found.classes) == ([f"audio/{n}.wav" for n in range(3)], ())
+    assert ([clip.name for clip in found.clips], found.classes) == (files, ())
+    answers = tmp_path / "evaluation_setup" / asked.replace("test", "evaluate")
+    table(answers, [[file, "bus"] for file in files], scenes.TAU_HEADER[:2])
+    assert load(tmp_path).targets().tolist() == [1, 1, 1]
+
+
+def test_what_is_left_of_a_development_set_is_no_evaluation_set(tmp_path):
+    root, _ = tau(tmp_path)
+    (root / "evaluation_setup/fold1_evaluate.csv").unlink()
+    with pytest.raises(IntakeError, match=r"no TAU Urban .* looked for meta\.csv and evaluation_setup/fold1_evaluate"):
+        load(f"tau:{root}")
 
 
 def test_a_place_is_one_recording_in_every_year(tmp_path):

@@ -29,7 +29,7 @@ TUT_CLASSES = (
     *("library", "metro_station", "office", "park", "residential_area", "train", "tram"),
 )
 TAU_TABLE, TAU_TRAIN, TAU_TEST = "meta.csv", f"{SETUP}/fold1_train.csv", f"{SETUP}/fold1_evaluate.csv"
-TAU_ASKED = f"{SETUP}/fold1_test.csv"
+TAU_ASKED = (f"{SETUP}/fold1_test.csv", f"{SETUP}/test.csv")  # of evaluation sets since 2020, and of those before
 TAU_HEADER = ("filename", "scene_label", "identifier", "source_label")
 TAU_CLASSES = (
     *("airport", "bus", "metro", "metro_station", "park", "public_square"),
@@ -54,7 +54,7 @@ def tut2017(path: str | Path, *, errors: Literal["keep", "leave_out"] = "keep", 
     if not is_tut2017(root):
         sought = f"{TUT_TABLE} and {_tut_part(1)}, or {TUT_TEST}"
         refuse([Problem("refuse", 45, f"{root} is no TUT Acoustic Scenes 2017: looked for {sought} in it")])
-    if not (root / TUT_TABLE).is_file():
+    if not _is_whole_tut(root):
         return _asked("tut2017", root, TUT_TEST, TUT_CLASSES, max_missing)
     rows, notes = release.records(root, TUT_TABLE, TUT_HEADER, usual="\t", headed=False)
     faulty = _faulty(root)
@@ -69,8 +69,11 @@ def tut2017(path: str | Path, *, errors: Literal["keep", "leave_out"] = "keep", 
 
 def is_tut2017(path: Path) -> bool:
     """Whether `path` holds the development set or the evaluation set."""
-    whole = (path / TUT_TABLE).is_file() and (path / _tut_part(1)).is_file()
-    return whole or ((path / TUT_TEST).is_file() and (path / "audio").is_dir())
+    return _is_whole_tut(path) or ((path / TUT_TEST).is_file() and (path / "audio").is_dir())
+
+
+def _is_whole_tut(path: Path) -> bool:
+    return (path / TUT_TABLE).is_file() and (path / _tut_part(1)).is_file()
 
 
 def tau(
@@ -82,7 +85,7 @@ def tau(
     max_missing: float = 0.01,
 ) -> Manifest:
     """TAU Urban 2019, 2020 Mobile or 2022 Mobile at `path`, ten classes: fold 1 is the official test part, fold 2 for
-    validation, and clips without a fold are trained on. An evaluation set has neither labels nor folds.
+    validation, and clips without a fold are trained on. An evaluation set has no folds, and labels if they were published.
 
     `valid` is the share of every class of the training part that is fold 2, whole locations, as `seed` decides. Of the
     training part a `subset` keeps what `split{subset}.csv` of DCASE 2024's task 1 lists (per cent; in split_setup/,
@@ -96,10 +99,10 @@ def tau(
         raise ValueError(f"subset is {subset!r} and valid {valid!r}; wanted one of {SUBSETS}, and a share, 0.15 say")
     root = Path(path)
     if not is_tau(root):
-        sought = f"{TAU_TABLE} and {TAU_TEST}, or {TAU_ASKED}"
+        sought = f"{TAU_TABLE} and {TAU_TEST}, or {' or '.join(TAU_ASKED)}"
         refuse([Problem("refuse", 45, f"{root} is no TAU Urban Acoustic Scenes: looked for {sought} in it")])
-    if not (root / TAU_TEST).is_file():
-        return _asked("tau", root, TAU_ASKED, TAU_CLASSES, max_missing)
+    if not _is_whole_tau(root):
+        return _asked("tau", root, _tau_asked(root), TAU_CLASSES, max_missing)
     rows, notes = release.records(root, TAU_TABLE, TAU_HEADER, usual="\t")
     listed, repeated = release.clips(rows, lambda cells: _tau(root, cells))
     train, test, chosen = _tau_parts(root, subset, listed)
@@ -117,8 +120,17 @@ def tau(
 
 def is_tau(path: Path) -> bool:
     """Whether `path` holds a development set or an evaluation set."""
-    whole = (path / TAU_TABLE).is_file() and (path / TAU_TEST).is_file()
-    return whole or ((path / TAU_ASKED).is_file() and (path / "audio").is_dir())
+    return _is_whole_tau(path) or bool(_tau_asked(path))
+
+
+def _is_whole_tau(path: Path) -> bool:
+    return (path / TAU_TABLE).is_file() and (path / TAU_TEST).is_file()
+
+
+def _tau_asked(path: Path) -> str:
+    """The list of an evaluation set's clips; "" where `path` holds none, or what is left of a development set."""
+    lists = [name for name in TAU_ASKED if (path / name).is_file() and (path / "audio").is_dir()]
+    return "" if (path / TAU_TRAIN).is_file() else next(iter(lists), "")
 
 
 def _tut_part(fold: int) -> str:
