@@ -85,7 +85,7 @@ def tau(
     max_missing: float = 0.01,
 ) -> Manifest:
     """TAU Urban 2019, 2020 Mobile or 2022 Mobile at `path`, ten classes: fold 1 is the official test part, fold 2 for
-    validation, and clips without a fold are trained on. An evaluation set has no folds, and labels if they were published.
+    validation, and clips without a fold are trained on. An evaluation set has no folds, and labels once published.
 
     `valid` is the share of every class of the training part that is fold 2, whole locations, as `seed` decides. Of the
     training part a `subset` keeps what `split{subset}.csv` of DCASE 2024's task 1 lists (per cent; in split_setup/,
