@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ossicle.data.intake import IntakeError
-from ossicle.datasets import DATASETS, described, esc, listing, load, summary
+from ossicle.datasets import PLACED, described, esc, listing, load, summary
 from ossicle.datasets.annotated import annotated
 from ossicle.datasets.folder import folder
 
@@ -261,7 +261,7 @@ def test_load_says_what_it_knows(tmp_path):
     for source in (tmp_path / "gone", tmp_path / "notes.doc", "esc11:nowhere"):
         with pytest.raises(IntakeError) as caught:
             load(source)
-        assert all(f"{kind}:PATH" in str(caught.value) for kind in DATASETS if kind != "merged")
+        assert all(f"{kind}:PATH" in str(caught.value) for kind in PLACED)
 
 
 def test_summary_counts_and_describes(tmp_path):

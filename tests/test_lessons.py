@@ -8,8 +8,9 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import audio, cli, lessons, model, plan, train
+from ossicle import audio, cli, lessons, material, model, plan, train
 from ossicle.data.cache import Cache
+from ossicle.datasets import DATASETS
 from ossicle.evaluate import final
 from ossicle.recipe import RecipeError, from_dict
 from ossicle.run import RunError
@@ -70,7 +71,6 @@ def taught(place, *names, **changes):
 
 
 def learner(recipe, cache, tell=lambda kind, row: None):
-    from ossicle import material
     from ossicle.learner import Learner
 
     found = material.gather(recipe, cache, sample_rate=RATE, tell=tell)
@@ -162,14 +162,21 @@ def test_a_run_does_not_go_on_under_another_teacher(runs, cache, tmp_path):
 
 
 def test_few_labels_leave_the_clips_that_had_none(runs):
-    from ossicle import material
-    from ossicle.datasets import DATASETS
-
     recipe = plan.student(runs / "clips.csv", [runs / "own"], unlabelled=[runs / "field"], fold=1)
     recipe = recipe.override({"split.few": 1})
     train_part = material.divide(recipe.data.build(DATASETS), recipe, supervised=False).train
     assert [len(train_part.labelled()), len(train_part)] == [2, 10]
     assert {clip.stop - clip.start for clip in train_part.clips if clip.stop} == {0.5}
+
+
+def test_recordings_that_a_table_lists_stay_in_their_folds(runs):
+    """Labels of what is given as unlabelled are not learned from, and its clips are as long as the window."""
+    recipe = plan.student(None, [runs / "own"], unlabelled=[runs / "clips.csv"]).override({"split.fold": 2})
+    parts = material.divide(recipe.data.build(DATASETS), recipe, supervised=False)
+    assert ({clip.fold for clip in parts.train.clips}, parts.train.classes) == ({1, 3}, ())
+    both = plan.student(runs / "clips.csv", [runs / "own"], unlabelled=[f"csv:{runs / 'clips.csv'}", runs / "field"])
+    found = both.data.build(DATASETS)
+    assert (len(found), len(found.labelled()), both.split.valid) == (20, 12, "next")
 
 
 @pytest.mark.parametrize(
@@ -222,7 +229,7 @@ def test_sound_without_labels_is_enough(runs, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("command", "said"),
     [
-        ("distill --teacher own -o student-2", "nothing to learn from: give labelled data, or folders of sound"),
+        ("distill --teacher own -o student-2", "nothing to learn from: give labelled data, or recordings"),
         ("distill clips.csv --teacher nowhere -o student-2", "teacher nowhere holds no model: give a finished run"),
     ],
 )

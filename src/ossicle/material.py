@@ -159,11 +159,11 @@ def write_bad(folder: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
 
 
 def dealt(manifest: Manifest, recipe: Recipe) -> Manifest:
-    """The manifest with folds: its own or, where a recipe asks for one and it has none, five, whatever the seed (fewer
-    for fewer recordings). DataError where a single recording is all there is.
+    """The manifest with folds: its own or, where a recipe asks for one and no labelled clip has one, five, whatever the
+    seed (fewer for fewer recordings). DataError where a single recording is all there is.
     """
     asked = recipe.split.fold is not None or recipe.split.valid is not None
-    if manifest.folds or not asked:
+    if manifest.scorable or not asked:
         return manifest
     recordings = len({clip.recording for clip in manifest.clips if clip.labelled or not manifest.classes})
     if recordings < 2:

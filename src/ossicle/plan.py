@@ -212,9 +212,9 @@ def student(
 ) -> Recipe:
     """The published small CNN on log-mel images, or what `start` hears and sees by, taught by one run or several.
 
-    Its window is the first teacher's, which answers about whole windows: folders of `unlabelled` recordings are cut
-    into as long clips, and may be all there is to learn from. Where a teacher's folder holds one run a fold, each fold
-    has its own. RecipeError where there is nothing to learn from, or nobody to teach.
+    Its window is the first teacher's, which answers about whole windows: `unlabelled` recordings, sources too, are cut
+    into as long clips, keep their folds, and may be all there is to learn from. Where a teacher's folder holds one run
+    a fold, each fold has its own. RecipeError where there is nothing to learn from, or nobody to teach.
     """
     if not taught_by:
         raise RecipeError("a student needs a teacher: give a run that knows classes, --teacher runs/rec")
@@ -245,12 +245,19 @@ def student(
 
 def _joined(named: Spec | None, unlabelled: Sequence[str | Path], window: float) -> tuple[Spec, bool]:
     """All sets as one, the labelled one first, and whether it has labels."""
-    sound = [Spec("folder", {"path": str(path), "labels": False, "segment": window}) for path in unlabelled]
-    sets = [*([named] if named else []), *sound]
+    sets = [*([named] if named else []), *(_bare(path, window) for path in unlabelled)]
     if not sets:
-        raise RecipeError("nothing to learn from: give labelled data, or folders of sound by --unlabelled")
+        raise RecipeError("nothing to learn from: give labelled data, or recordings without labels by --unlabelled")
     labelled = named is not None and bool(named.build(DATASETS).classes)
     return (Spec("merged", {"sets": [to_dict(each) for each in sets]}) if sets[1:] else sets[0]), labelled
+
+
+def _bare(source: str | Path, window: float) -> Spec:
+    """A source without its labels, in clips of a window."""
+    kind, path = recognize(source)
+    if kind == "folder":
+        return Spec("folder", {"path": path, "labels": False, "segment": window})
+    return Spec("unlabelled", {"of": {"name": kind, "path": path}, "segment": window})
 
 
 def _fine(sample_rate: int, seconds: float) -> Spec:

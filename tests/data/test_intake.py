@@ -316,10 +316,7 @@ def test_a_fold_without_labelled_clips_is_told_before_it_is_trained_for(row):
     manifest = replace(clips("dog", "cat"), folds=(1, 2, 3))
     for asked, sentence in (
         ({"fold": 3}, "fold 3 of made has no labelled clip: there is no test part to score"),
-        (
-            {"fold": 2, "valid": "next"},
-            "the next fold of made has no labelled clip: there is no validation part to score",
-        ),
+        ({"fold": 2, "valid": 3}, "fold 3 of made has no labelled clip: there is no validation part to score"),
     ):
         problems = look_over(manifest, **asked)
         assert [(problem.row, problem.severity) for problem in problems] == [(row, "warn")]

@@ -38,6 +38,15 @@ def test_next_is_cyclic_and_never_the_test_fold():
     assert found == {None: {1}, 1: {2}, 2: {3}, 3: {4}, 4: {1}}
 
 
+def test_next_passes_over_folds_that_cannot_be_scored():
+    clips = [clip("bare", fold=1), *(clip(f"{fold}", "x", fold=fold) for fold in (2, 4)), clip("far", fold=3)]
+    manifest = Manifest.of("mixed", clips)
+    assert manifest.scorable == (2, 4)
+    found = {fold: [c.fold for c in manifest.split(fold, "next").valid.clips] for fold in (None, 1, 2, 3, 4)}
+    assert found == {None: [2], 1: [2], 2: [4], 3: [4], 4: [2]}
+    assert manifest.unlabelled().scorable == manifest.folds
+
+
 @pytest.mark.parametrize("fold", [0, 5, -1, "1", True, 1.5, "next"])
 def test_unknown_fold_is_refused_with_the_known_ones(fold):
     with pytest.raises(ValueError, match=r"has no fold .*known: 1, 2, 3, 4"):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from ossicle import cli, recipe
+from ossicle import cli, datasets, material, recipe
 from ossicle.data import audit
 from ossicle.data.intake import look_over
 from ossicle.data.manifest import Clip, Manifest
@@ -91,6 +91,68 @@ def test_a_copy_in_another_fold_is_a_leak_too(tmp_path):
     assert len(merged([one, two])) == 3
     assert any("1 clips of 1 recordings that stand in several folds" in note for note in merged([one, two]).notes)
     assert {clip.path.stem for clip in merged([one, two], strict=True).clips} == {"b", "d"}
+
+
+def test_of_a_fold_that_is_held_out_nothing_without_a_label_is_heard(tmp_path):
+    """Folds 1 and 2 have labels. Of the recordings without: a table's with folds 1 to 3, and a folder's, with none."""
+    labelled = table(
+        tmp_path / "one",
+        ("a.wav", 1, "x", 1, "p/1"),
+        ("b.wav", 2, "y", 2, "p/2"),
+        ("c.wav", 3, "x", 2, "p/3"),
+        ("d.wav", 4, "y", 1, "p/4"),
+    )
+    rows = [(f"{number}.wav", 10 + number, "x", 1 + number % 3, f"q/{number}") for number in range(6)]
+    bare = {"name": "unlabelled", "of": {"name": "csv", "path": table(tmp_path / "bare", *rows)}, "segment": 0.1}
+    noise(tmp_path / "field" / "copy.wav", 1)
+    noise(tmp_path / "field" / "other.wav", 20)
+    field = {"name": "folder", "path": str(tmp_path / "field"), "labels": False, "segment": 0.1}
+    whole = recipe.Spec("merged", {"sets": [labelled, bare, field]})
+    assert datasets.tested(whole) == (1, 2)
+    found = whole.build(DATASETS)
+    assert (found.folds, found.scorable, found.classes) == ((1, 2, 3), (1, 2), ("x", "y"))
+    assert sum("2 clips of it are learned from whichever fold" in note for note in found.notes) == 1
+    for fold in (1, 2):
+        parts = found.split(fold, "next")
+        assert {clip.path.parent.name for clip in (*parts.test.clips, *parts.valid.clips)} == {"one"}
+        assert {(clip.path.parent.name, clip.fold) for clip in parts.train.clips} == {("bare", 3), ("field", None)}
+        alone = found.split(fold).train.clips
+        assert any(clip.path.name == "copy.wav" for clip in alone) == (fold == 2)  # a.wav, which is of fold 1
+        assert len([clip for clip in alone if clip.path.parent.name == "bare"]) == 8
+    assert datasets.tested(recipe.Spec("unlabelled", {"of": labelled})) == (1, 2)
+
+
+def test_a_clip_without_a_fold_is_where_its_recording_is(tmp_path):
+    one = table(tmp_path / "one", ("a.wav", 1, "x", 1, "freesound/7"), ("b.wav", 2, "y", 2, ""))
+    (tmp_path / "two").mkdir()
+    noise(tmp_path / "two" / "c.wav", 3)
+    (tmp_path / "two" / "two.csv").write_text("filename,label,group\nc.wav,?,freesound/7\n")
+    found = merged([one, str(tmp_path / "two" / "two.csv")])
+    assert {clip.path.stem: clip.fold for clip in found.clips} == {"a": 1, "b": 2, "c": 1}
+    assert not [note for note in found.notes if "several folds" in note or "has no folds" in note]
+
+
+def test_where_only_clips_without_labels_have_folds_labelled_ones_are_dealt_anew(tmp_path):
+    for number in range(10):
+        noise(tmp_path / "dir" / "ab"[number % 2] / f"{number}.wav", number)
+    bare = table(tmp_path / "bare", *((f"{number}.wav", 20 + number, "x", 1 + number % 2, "") for number in range(4)))
+    whole = recipe.Spec("merged", {"sets": [str(tmp_path / "dir"), {"name": "unlabelled", "of": bare}]})
+    assert datasets.tested(whole) == ()
+    followed = recipe.from_dict(
+        {"data": recipe.to_dict(whole), "split": {"fold": 5}, "frontend": "logmel", "encoder": "small"}
+        | {"objective": "npid", "stages": [{"epochs": 1}]}
+    )
+    parts = material.divide(material.dealt(whole.build(DATASETS), followed), followed, supervised=False)
+    assert {clip.labels for clip in parts.test.clips} == {("a",), ("b",)}
+    assert len([clip for clip in parts.train.clips if not clip.labels]) == 4
+
+
+def test_pieces_of_a_clip_stay_within_it(tmp_path):
+    noise(tmp_path / "a.wav", 1, seconds=1)
+    (tmp_path / "clips.csv").write_text("filename,label,start,stop\na.wav,x,0.2,0.72\na.wav,?,0.72,\n")
+    pieces = recipe.Spec("unlabelled", {"of": str(tmp_path / "clips.csv"), "segment": 0.2}).build(DATASETS).clips
+    said = [(round(clip.start, 6), clip.stop and round(clip.stop, 6)) for clip in pieces]
+    assert said == [(0.2, 0.4), (0.4, 0.6), (0.6, 0.72), (0.72, None)]
 
 
 def test_sets_of_one_name_and_a_set_in_two_places(tmp_path, two):

@@ -141,7 +141,9 @@ def distill(
     *,
     teacher: Annotated[tuple[str, ...], option("A run that knows classes; give several for an ensemble.")],
     out: Out,
-    unlabelled: Annotated[tuple[str, ...], option("A folder of recordings to learn from too, without labels.")] = (),
+    unlabelled: Annotated[
+        tuple[str, ...], option("DIR, CSV or esc10:PATH to learn from too, labels unused; its test fold is left out.")
+    ] = (),
     folds: Folds = False,
     how: Annotated[
         Literal["average", "augmented", "logits"] | None,
@@ -162,7 +164,8 @@ def distill(
 
     Without either --fold or --folds, one fold is held out to calibrate on.
     """
-    _refuse_nowhere(source, start)
+    for each in (source, *unlabelled):
+        _refuse_nowhere(each, start)
     from ossicle import plan
     from ossicle.learn import learn
 
@@ -172,7 +175,7 @@ def distill(
     asked = given(**{f"objective.{name}": value for name, value in ways.items()})
     recipe = recipe.override(asked | learning.changes())
     print(learn(recipe, out, **learning.ways(), folds=folds))
-    after = "report" if folds else "export" if recipe.split.fold is None else "evaluate"
+    after = "report" if folds else "export" if source is None or recipe.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0
 

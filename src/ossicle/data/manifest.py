@@ -100,17 +100,17 @@ class Manifest:
         if multilabel is None:
             multilabel = any(len(clip.labels) != 1 for clip in clips if clip.labelled)
         folds = {clip.fold for clip in clips if clip.fold is not None}
-        return cls(
-            name,
-            clips,
-            tuple(sorted(found) if classes is None else classes),
-            tuple(sorted(folds)),
-            multilabel,
-            tuple(notes),
-        )
+        named = tuple(sorted(found) if classes is None else classes)
+        return cls(name, clips, named, tuple(sorted(folds)), multilabel, tuple(notes))
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    @property
+    def scorable(self) -> tuple[int, ...]:
+        """The folds with a clip whose label is known, or all where there are no classes."""
+        known = {clip.fold for clip in self.clips if clip.labelled or not self.classes}
+        return tuple(fold for fold in self.folds if fold in known)
 
     def keys(self) -> np.ndarray:
         """(n,) uint64 clip keys."""
@@ -157,9 +157,10 @@ class Manifest:
     def split(self, fold: int | None = None, valid: int | Literal["next"] | None = None) -> Parts:
         """Test on `fold` (None: on nothing), choose on `valid` (None: on nothing), train on the rest.
 
-        `"next"` is the official fold after `fold`, and the first one after the last. Clips without a fold are trained
-        on. A clip without labels stays in its fold, so that pretraining on `train` hears no test recording; where
-        others have labels it is left out of `valid` and `test`, which could not score it, and a note says so.
+        `"next"` is the official fold after `fold` that can be scored, and the first one after the last. Clips without a
+        fold are trained on. A clip without labels stays in its fold, so that pretraining on `train` hears no test
+        recording; where others have labels it is left out of `valid` and `test`, which could not score it, and a note
+        says so.
         """
         test = self._known_fold(fold, fold)
         chosen = self._known_fold(valid, self._after(test) if valid == "next" else valid)
@@ -170,8 +171,8 @@ class Manifest:
         return Parts(train, self._scored(folds, chosen), self._scored(folds, test))
 
     def _after(self, fold: int | None) -> int | None:
-        later = [known for known in self.folds if fold is not None and known > fold]
-        return min(later or self.folds, default=None)
+        known = [other for other in self.scorable if other != fold] or self.folds
+        return min([other for other in known if fold is not None and other > fold] or known, default=None)
 
     def _known_fold(self, asked: object, fold: Any) -> int | None:
         if asked is not None and (fold not in self.folds or isinstance(fold, bool)):

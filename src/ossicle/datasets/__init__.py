@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from ossicle.datasets import (
     urbansound8k,
 )
 from ossicle.datasets.comparison import tabled
+from ossicle.datasets.folder import cut
 from ossicle.datasets.merged import merge
 from ossicle.datasets.overview import compared, described, summary
 from ossicle.datasets.release import TEST
@@ -40,13 +42,28 @@ def merged(sets: Sequence[str | Mapping[str, Any]], *, strict: bool = False) -> 
     return merge([_built(one) for one in sets], strict=strict)
 
 
+def unlabelled(of: str | Mapping[str, Any], *, segment: float | None = None) -> Manifest:
+    """A data set, a source or a table as `merged` takes it, whose labels are forgotten; folds and recordings stay.
+
+    `segment` cuts its clips into consecutive ones of so many seconds.
+    """
+    found = _spec(of).build(DATASETS).unlabelled()
+    clips = found.clips if segment is None else tuple(piece for clip in found.clips for piece in cut(clip, segment))
+    return replace(found, clips=clips)
+
+
 def _built(one: str | Mapping[str, Any]) -> Manifest:
+    found: Manifest = _spec(one).build(DATASETS)
+    return found
+
+
+def _spec(one: str | Mapping[str, Any]) -> Spec:
     if isinstance(one, str):
-        return load(one)
+        kind, path = recognize(one)
+        return Spec(kind, {"path": path})
     if "name" not in one:
         raise ValueError(f'{dict(one)} names no data set; wanted {{ name = "esc50", path = "data/ESC-50" }}')
-    found: Manifest = Spec(one["name"], {key: one[key] for key in one if key != "name"}).build(DATASETS)
-    return found
+    return Spec(one["name"], {key: one[key] for key in one if key != "name"})
 
 
 DATASETS: dict[str, Callable[..., Manifest]] = {
@@ -64,8 +81,9 @@ DATASETS: dict[str, Callable[..., Manifest]] = {
     "annotations": annotated.annotated,
     "synthetic": synthetic.synthetic,
     "merged": merged,
+    "unlabelled": unlabelled,
 }
-PLACED = [kind for kind in DATASETS if kind != "merged"]
+PLACED = [kind for kind in DATASETS if kind not in ("merged", "unlabelled")]
 ONE_TEST = frozenset({"tau", "fsdnoisy18k", "fsd50k", "audioset"})  # one test set, and a fold to choose settings on
 TABLES = (".csv", ".tsv", ".txt")
 
@@ -77,8 +95,16 @@ def load(source: str | Path) -> Manifest:
 
 
 def tested(source: Spec) -> tuple[int, ...]:
-    """The folds that a table over this data set tests on: all of them, or the one that its release tests on."""
-    return (TEST,) if source.name in ONE_TEST else source.build(DATASETS).folds
+    """The folds that a table over this data set tests on: those with labelled clips (of no labels all), or the one that
+    its release tests on. Of several sets in one, those of the sets with labels.
+    """
+    if source.name in ONE_TEST:
+        return (TEST,)
+    if source.name != "merged":
+        return source.build(DATASETS).scorable
+    sets = [_spec(one) for one in source.args.get("sets", ())]
+    labelled = [one for one in sets if one.build(DATASETS).classes] or sets
+    return tuple(sorted({fold for one in labelled for fold in tested(one)}))
 
 
 def survey(sources: Sequence[str | Path], *, listen: bool = False) -> tuple[dict[str, Any], str]:

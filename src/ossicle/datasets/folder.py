@@ -61,7 +61,7 @@ def _notes(clips: list[Clip]) -> Iterator[str]:
 
 
 def cut(clip: Clip, segment: float) -> Iterator[Clip]:
-    """A recording as consecutive clips of `segment` seconds; a rest of less than half of one is left on the last.
+    """A clip as consecutive ones of `segment` seconds; a rest of less than half of one is left on the last.
 
     A file whose header cannot be read stays whole: decoding it will report it.
     """
@@ -70,10 +70,11 @@ def cut(clip: Clip, segment: float) -> Iterator[Clip]:
     if segment <= 0:
         raise ValueError(f"segment is {segment} seconds; it must be above 0")
     try:
-        seconds = audio.probe(clip.path).seconds
+        stop = audio.probe(clip.path).seconds if clip.stop is None else clip.stop
     except audio.AudioError:
         yield clip
         return
-    n = max(1, int(seconds / segment + 0.5))
-    for i in range(n):
-        yield replace(clip, start=i * segment, stop=None if i == n - 1 else (i + 1) * segment)
+    n = max(1, int((stop - clip.start) / segment + 0.5))
+    starts = [clip.start + i * segment for i in range(n)]
+    for start, end in zip(starts, [*starts[1:], clip.stop], strict=True):
+        yield replace(clip, start=start, stop=end)

@@ -3,30 +3,35 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import reduce
 from operator import add
+from pathlib import Path
 
 from ossicle.data import audit
 from ossicle.data.manifest import Clip, Manifest
+from ossicle.words import plural
 
 
 def merge(sets: Sequence[Manifest], *, strict: bool = False) -> Manifest:
     """The sum of two or more sets. Fold k of each is fold k of the sum.
 
     A group such as `freesound/17` is that recording in every set; one without a slash means something in its own set
-    only and gets the set's name in front. Files of equal bytes are kept once, where they come first. Notes count them,
-    and what stands in several folds: whichever of those is held out, the training part holds the recording too.
-    `strict` leaves all such clips out, so that no fold has heard another's recordings.
+    only and gets the set's name in front. Files of equal bytes are kept once, where they come first. A clip without a
+    fold, of a recording or of a file's bytes that have one, joins it; a note tells of sets that have no folds. Notes
+    count copies, and what stands in several folds: whichever of those is held out, the training part holds the
+    recording too. `strict` leaves all such clips out, so that no fold has heard another's recordings.
     """
     if len(sets) < 2:
         raise ValueError(f"merging takes at least 2 sets, and {len(sets)} came: name more, or use the one as it is")
     named = [replace(one, name=name) for one, name in zip(sets, _names(sets), strict=True)]
     total = reduce(add, map(_own_groups, named))
-    once, notes, torn = _once(total)
+    content = audit.twins(clip.path for clip in total.clips)
+    total = _at_home(total, content)
+    once, notes, torn = _once(total, content)
     torn |= {name for leak in audit.by_recording(total) for name in leak.clips}
-    notes += _told(once, torn, strict)
+    notes += [*_told(once, torn, strict), *_foldless(named, once)]
     clean = (clip for clip in once.clips if not (strict and clip.name in torn))
     merged = Manifest.of("merged", clean, classes=once.classes, multilabel=once.multilabel)
     return replace(merged, folds=total.folds, notes=(*total.notes, *notes))
@@ -50,9 +55,24 @@ def _own_groups(one: Manifest) -> Manifest:
     return replace(one, clips=tuple(map(known, one.clips)))
 
 
-def _once(total: Manifest) -> tuple[Manifest, list[str], set[str]]:
+def _at_home(total: Manifest, content: Mapping[Path, str]) -> Manifest:
+    """Clips without a fold in that of their recording, or of a file of the same bytes, if there is one."""
+    home = {mark: clip for clip in reversed(total.clips) if clip.fold for mark in _marks(clip, content)}
+
+    def housed(clip: Clip) -> Clip:
+        of = None if clip.fold else next((home[mark] for mark in _marks(clip, content) if mark in home), None)
+        return replace(clip, fold=of.fold, group=of.recording) if of else clip
+
+    return replace(total, clips=tuple(map(housed, total.clips)))
+
+
+def _marks(clip: Clip, content: Mapping[Path, str]) -> list[object]:
+    """By what a clip is known to be of the same sound as others: its file's bytes, and its recording."""
+    return [content.get(clip.path, clip.path), *([clip.group] if clip.group else [])]
+
+
+def _once(total: Manifest, content: Mapping[Path, str]) -> tuple[Manifest, list[str], set[str]]:
     """Each stretch of equal files once; a note on the others; and the names of those kept that had several folds."""
-    content = audit.twins(clip.path for clip in total.clips)
     kept: dict[tuple[object, float, float | None], Clip] = {}
     torn: set[str] = set()
     for clip in total.clips:
@@ -61,6 +81,18 @@ def _once(total: Manifest) -> tuple[Manifest, list[str], set[str]]:
     copies = len(total) - len(kept)
     note = f"{copies} clips are copies, byte for byte, of clips in another place, and are left out"
     return replace(total, clips=tuple(kept.values())), [note] * bool(copies), torn
+
+
+def _foldless(sets: Iterable[Manifest], once: Manifest) -> list[str]:
+    """A sentence on each set without folds, where others have them and it has clips that are in none."""
+    free = {clip.path for clip in once.clips if clip.fold is None}
+    counts = {one.name: sum(clip.path in free for clip in one.clips) for one in sets if not one.folds}
+    return [
+        f"{name} has no folds: {plural(count, 'clip')} of it {'are' if count != 1 else 'is'} learned from whichever "
+        "fold is held out; only a copy, byte for byte, of a clip in it would have been left out"
+        for name, count in counts.items()
+        if count and once.scorable
+    ]
 
 
 def _told(once: Manifest, torn: set[str], strict: bool) -> list[str]:
