@@ -65,7 +65,7 @@ def test_a_stream_says_what_the_whole_clip_says_bit_for_bit(loudness):
 
 
 def test_listening_gives_events(loudness):
-    quiet, loud = np.zeros(4 * WINDOW), np.full(4 * WINDOW, 0.9)
+    quiet, loud = np.zeros(4 * WINDOW), np.tile([0.9, -0.9], 2 * WINDOW)
     (event,) = (e for e in load(loudness).listen([quiet, loud, quiet]) if e.label == "loud")
     assert event.start == pytest.approx(0.4, abs=0.051)
     assert event.stop == pytest.approx(0.8, abs=0.051)

@@ -82,6 +82,14 @@ def test_a_score_that_wavers_around_one_threshold_is_one_event():
     assert len(list(events([w for w in windows if w.start != 10.0], ["dog"], on=0.5, off=0.4))) == 1
 
 
+@pytest.mark.parametrize("gap_seconds", [0, 5])
+def test_an_event_does_not_go_on_where_sound_is_missing(gap_seconds):
+    loud = np.array([0.9], np.float32)
+    windows = [Window(start, start + 1, loud, loud, anew=start == 8) for start in (0.0, 1.0, 8.0, 9.0)]
+    got = list(events(windows, ["dog"], gap_seconds=gap_seconds))
+    assert [(event.start, event.stop) for event in got] == [(0, 2), (8, 10)]
+
+
 def test_thresholds_may_differ_between_labels():
     windows = [window(0, 1, 0.6, 0.6, 0.6)]
     got = events(windows, LABELS, on=[0.5, 0.7, 0.61], off=[0.1, 0.1, 0.1])

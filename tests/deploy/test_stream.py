@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import strategies as st
 
 from ossicle import audio
 from ossicle.audio.waves import IMPLAUSIBLE
-from ossicle.deploy.stream import Fault, Stream
+from ossicle.deploy.faults import KINDS, Fault, Lost
+from ossicle.deploy.stream import Stream
 
 
 def echo(wave):
@@ -136,7 +138,7 @@ def test_broken_samples_become_zeros_and_are_told(size, source_rate):
 
 def test_loud_but_possible_samples_are_left_alone():
     stream = Stream(echo, window=10, hop=10, sample_rate=8000)
-    (window,) = stream.listen([np.full(10, 5.0)])
+    (window,) = stream.listen([np.array([5.0, -5.0] * 5)])
     assert window.score == [5.0]
     assert stream.faults() == []
 
@@ -171,3 +173,85 @@ def test_an_ended_stream_takes_no_more():
     stream.flush()
     with pytest.raises(ValueError, match="start another"):
         stream.push(sound(5))
+
+
+# -- what the source did not give --------------------------------------------------------------------------------------
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    before=st.integers(0, 500),
+    lost=st.integers(81, 400),
+    after=st.integers(0, 500),
+    source_rate=st.sampled_from([8000, 16000, 44100]),
+    sizes=st.lists(st.integers(1, 300), min_size=1, max_size=5),
+)
+def test_the_sound_on_both_sides_of_a_long_gap_is_two_recordings(before, lost, after, source_rate, sizes):
+    lengths = {"window": 80, "hop": 50, "sample_rate": 8000, "source_rate": source_rate}
+    lost = lost * source_rate // 8000 + 1
+    first, second = sound(before), sound(after, seed=1)
+    stream = Stream(echo, **lengths)
+    heard = list(stream.listen([*cut(first, sizes), Lost(lost), *cut(second, sizes)]))
+    wanted = [list(Stream(echo, **lengths).listen([part])) for part in (first, second)]
+    shift = (before + lost) / source_rate
+    assert [w.start for w in heard] == [w.start for w in wanted[0]] + [shift + w.start for w in wanted[1]]
+    assert [w.anew for w in heard] == [False] * len(wanted[0]) + [True] * bool(wanted[1]) + [False] * (
+        len(wanted[1]) - 1
+    )
+    for got, want in zip(heard, wanted[0] + wanted[1], strict=True):
+        np.testing.assert_array_equal(got.feature, want.feature)
+    assert stream.seconds == (before + lost + after) / source_rate
+    assert Fault(before / source_rate, shift, lost, "gap") in stream.faults()
+
+
+@pytest.mark.parametrize("lost", [0, 1, 57, 100])
+def test_a_short_gap_is_heard_as_zeros_in_its_place_and_told(lost):
+    wave = sound(1000)
+    lengths = {"window": 100, "hop": 50, "sample_rate": 8000}
+    stream = Stream(echo, **lengths)
+    heard = list(stream.listen([wave[:, :333], Lost(lost, "dropped"), wave[:, 333:]]))
+    mended = np.insert(wave, [333] * lost, 0, axis=1)
+    for got, want in zip(heard, Stream(echo, **lengths).listen([mended]), strict=True):
+        np.testing.assert_array_equal(got.feature, want.feature)
+    assert stream.faults() == [Fault(333 / 8000, (333 + lost) / 8000, lost, "dropped")]
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    runs=st.lists(st.tuples(st.booleans(), st.integers(1, 400)), min_size=1, max_size=6),
+    value=st.sampled_from([0.0, 0.25, 1e-12]),
+    sizes=st.lists(st.integers(1, 300), min_size=1, max_size=4),
+)
+def test_silence_is_told_with_its_exact_length_whatever_the_chunks(runs, value, sizes):
+    """By hand: stretches of one value of 100 samples and more, and any that are all there is."""
+    wave = np.concatenate([np.full(n, value) if still else sound(n)[0] for still, n in runs])[None]
+    edges = np.flatnonzero(np.diff(np.where(np.abs(wave[0]) < 1e-9, 0, wave[0])) != 0) + 1
+    bounds = [0, *edges.tolist(), wave.shape[1]]
+    spans = list(pairwise(bounds))
+    wanted = [Fault(a / 8000, b / 8000, b - a, "silence") for a, b in spans if b - a >= 100 or len(spans) == 1]
+    stream = Stream(echo, window=50, hop=50, sample_rate=8000, silent_seconds=100 / 8000)
+    faults = []
+    for chunk in cut(wave, sizes):
+        stream.push(chunk)
+        faults += stream.faults()
+    stream.flush()
+    faults += stream.faults()
+    assert [fault for fault in faults if not fault.ongoing] == wanted
+
+
+def test_a_source_that_falls_silent_is_told_before_the_silence_ends():
+    stream = Stream(echo, window=50, hop=50, sample_rate=8000, silent_seconds=1)
+    stream.push(np.concatenate([sound(100)[0], np.zeros(7999)]))
+    assert stream.faults() == []
+    stream.push(np.zeros(500))
+    stream.push(np.zeros(500))
+    (fault,) = stream.faults()
+    assert (fault.kind, fault.start, fault.ongoing) == ("silence", 100 / 8000, True)
+    stream.push(sound(1))
+    assert stream.faults() == [Fault(100 / 8000, 9099 / 8000, 8999, "silence")]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_fault_is_a_sentence_with_its_place_or_measure(kind):
+    told = str(Fault(3.0, 7.5, 16000, kind, 44100.0))
+    assert "3.000" in told or "44100" in told

@@ -176,7 +176,7 @@ class Recognizer:
         windows = list(stream.listen([samples]))
         if not windows:
             raise ValueError("there are no samples to recognize")
-        if broken := sum(fault.samples for fault in stream.faults()):
+        if broken := sum(fault.samples for fault in stream.faults() if fault.kind == "broken"):
             raise ValueError(f"{broken} samples are not finite or are over +40 dBFS; repair or leave out this clip")
         return np.mean([window.score for window in windows], axis=0)
 
@@ -211,7 +211,8 @@ class Recognizer:
         stream = self.stream(source_rate)
         yield from self.events(stream.listen(source), **thresholds)
         for fault in stream.faults():
-            warnings.warn(str(fault), RuntimeWarning, stacklevel=2)
+            if not fault.ongoing:
+                warnings.warn(str(fault), RuntimeWarning, stacklevel=2)
 
     def verify(self) -> float:
         """Recognize the bundle's golden clips here: the largest difference from the trained model's scores."""

@@ -1,7 +1,7 @@
 """Windows with score (K,) -> events: label, start, stop and score, each told once. numpy only.
 
 A class is on from the first window that reaches `on` until one falls under `off` (Schmitt 1938's trigger), so
-a score that wavers around one threshold is one event and not ten.
+a score that wavers around one threshold is one event and not ten. Where sound is missing every event ends.
 """
 
 from __future__ import annotations
@@ -74,6 +74,7 @@ class _Track:
 
     def hear(self, window: Window, score: float) -> Event | None:
         """Take one window; gives the event that it and all later ones are too late to lengthen, if any."""
+        self.sounding = self.sounding and not window.anew
         self.sounding, continues = score >= (self.off if self.sounding else self.on), self.sounding
         within = self.event is not None and window.start <= self.event.stop + self.gap
         if self.event and self.sounding and (continues or within):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
@@ -11,10 +10,9 @@ import soxr
 
 from ossicle import audio
 from ossicle.audio.waves import IMPLAUSIBLE
+from ossicle.deploy.faults import Fault, Faults, Lost
 
 Recognize = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray]]
-
-FAULTS_KEPT = 1000
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,25 +20,15 @@ class Window:
     """What was recognized in one window: `score` (K,) probabilities and `feature` (D,), both float32.
 
     `start` and `stop` are seconds from the first sample of the stream; where the recording is shorter than a window,
-    `stop` is the recording's end and not the padding's.
+    `stop` is the recording's end and not the padding's. `anew`: sound is missing before it, so nothing goes on from
+    the window before.
     """
 
     start: float
     stop: float
     score: np.ndarray
     feature: np.ndarray
-
-
-@dataclass(frozen=True)
-class Fault:
-    """A stretch of the stream, in seconds, of which `samples` were no sound and were heard as zeros."""
-
-    start: float
-    stop: float
-    samples: int
-
-    def __str__(self) -> str:
-        return f"{self.samples} samples from {self.start:.3f} to {self.stop:.3f} s are no sound, heard as silence"
+    anew: bool = False
 
 
 class Stream:
@@ -54,7 +42,9 @@ class Stream:
     the tail was not covered; a recording shorter than a window is brought to length by `policy`, as `audio.fit` does.
 
     Samples that are not finite or have an `IMPLAUSIBLE` level never reach `recognize`: they are replaced by zeros and
-    told by `faults`.
+    told by `faults`. So are samples that the source lost, up to a window of them; where it lost more, the sound before
+    and the sound after are heard as two recordings, each with its place in time. Digital silence of `silent_seconds`
+    and more, and a source that has nothing else, is told too.
     """
 
     def __init__(
@@ -67,59 +57,97 @@ class Stream:
         channels: int = 1,
         source_rate: int | None = None,
         policy: str = "repeat",
+        silent_seconds: float = 60.0,
     ) -> None:
         source_rate = sample_rate if source_rate is None else source_rate
         _positive(window=window, hop=hop, sample_rate=sample_rate, channels=channels, source_rate=source_rate)
         self.window, self.hop, self.sample_rate, self.source_rate = window, hop, sample_rate, source_rate
         self.channels, self.policy = channels, policy
         self._recognize = recognize
-        self._resampler = (
-            None if source_rate == sample_rate else soxr.ResampleStream(source_rate, sample_rate, channels, "float32")
-        )
         self._buffer = np.zeros((channels, 2 * window), np.float32)
-        self._base = self._filled = self._next = self._arrived = 0
-        self._ended = False
-        self._faults = _Faults(join=round(window * source_rate / sample_rate), sample_rate=source_rate)
+        self._join = round(window * source_rate / sample_rate)
+        self._faults = Faults(join=self._join, still=max(1, round(silent_seconds * source_rate)), rate=source_rate)
+        self._arrived, self._ended = 0, False
+        self._begin()
 
     def push(self, samples: np.ndarray) -> list[Window]:
         """(T,) or (C, t) floating-point samples, any number of them -> the windows that became whole."""
-        if self._ended:
-            raise ValueError("this stream was flushed and has ended; start another for more sound")
-        wave = self._mend(_as_wave(samples, self.channels))
-        self._arrived += wave.shape[1]
-        return self._absorb(self._convert(wave, last=False))
+        self._must_go_on()
+        return self._take(self._mend(_as_wave(samples, self.channels)))
+
+    def skip(self, samples: int, kind: str = "gap") -> list[Window]:
+        """The source's next `samples`, at `source_rate`, are lost: the windows that became whole or ended with it.
+
+        Up to a window of them are heard as zeros; more of them end a recording, and what comes then begins another.
+        """
+        self._must_go_on()
+        self._faults.skip(samples, kind)
+        if samples <= self._join:
+            return self._take(np.zeros((self.channels, samples), np.float32))
+        windows = self._finish()
+        self._arrived += samples
+        self._begin()
+        return windows
 
     def flush(self) -> list[Window]:
         """The sound has ended: the windows that its last samples make, if any. The stream takes no more."""
         if self._ended:
             return []
         self._ended = True
-        windows = self._absorb(self._convert(np.zeros((self.channels, 0), np.float32), last=True))
-        covered = self._next - self.hop + self.window if self._next else 0
-        if covered < self.length:
-            windows.append(self._hear(max(0, self.length - self.window)))
-        return windows
+        self._faults.end()
+        return self._finish()
 
-    def listen(self, blocks: Iterable[np.ndarray]) -> Iterator[Window]:
-        """Push every block, then flush: the windows of a whole recording, each as soon as it is there."""
+    def listen(self, blocks: Iterable[np.ndarray | Lost]) -> Iterator[Window]:
+        """Push every block, skip what is lost, then flush: the windows of a whole recording, each as it comes."""
         for block in blocks:
-            yield from self.push(block)
+            yield from self.skip(block.samples, block.kind) if isinstance(block, Lost) else self.push(block)
         yield from self.flush()
 
     def faults(self) -> list[Fault]:
-        """The stretches of broken samples that ended since the last call; those less than a window apart are one."""
-        return self._faults.told(self._arrived, ended=self._ended)
+        """What was wrong, as known since the last call; broken samples less than a window apart are one fault."""
+        return self._faults.told()
 
     @property
-    def length(self) -> int:
-        """Samples so far, at `sample_rate`."""
+    def seconds(self) -> float:
+        """How much of the source has come, lost samples included."""
+        return self._arrived / self.source_rate
+
+    @property
+    def _length(self) -> int:
+        """Samples since the beginning, or since the last long gap, at `sample_rate`."""
         return self._base + self._filled
+
+    def _must_go_on(self) -> None:
+        if self._ended:
+            raise ValueError("this stream was flushed and has ended; start another for more sound")
+
+    def _begin(self) -> None:
+        """The next sample is the first of a recording."""
+        self._origin = self._arrived / self.source_rate
+        self._base = self._filled = self._next = 0
+        self._anew = self._arrived > 0
+        same = self.source_rate == self.sample_rate
+        self._resampler = (
+            None if same else soxr.ResampleStream(self.source_rate, self.sample_rate, self.channels, "float32")
+        )
+
+    def _take(self, wave: np.ndarray) -> list[Window]:
+        self._arrived += wave.shape[1]
+        return self._absorb(self._convert(wave, last=False))
+
+    def _finish(self) -> list[Window]:
+        windows = self._absorb(self._convert(np.zeros((self.channels, 0), np.float32), last=True))
+        covered = self._next - self.hop + self.window if self._next else 0
+        if covered < self._length:
+            windows.append(self._hear(max(0, self._length - self.window)))
+        return windows
 
     def _mend(self, wave: np.ndarray) -> np.ndarray:
         broken = ~(np.abs(wave) <= IMPLAUSIBLE)  # NaN compares false, so it is broken too
         if not broken.any():
+            self._faults.hear(wave, None)
             return wave.astype(np.float32, copy=False)
-        self._faults.add(self._arrived + np.flatnonzero(broken.any(axis=0)))
+        self._faults.hear(wave, broken.any(axis=0))
         return np.where(broken, 0, wave).astype(np.float32)
 
     def _convert(self, wave: np.ndarray, *, last: bool) -> np.ndarray:
@@ -137,7 +165,7 @@ class Stream:
             piece, wave = np.split(wave, [self._buffer.shape[1] - self._filled], axis=1)
             self._buffer[:, self._filled : self._filled + piece.shape[1]] = piece
             self._filled += piece.shape[1]
-            while self._next + self.window <= self.length:
+            while self._next + self.window <= self._length:
                 windows.append(self._hear(self._next))
                 self._next += self.hop
         return windows
@@ -148,39 +176,12 @@ class Stream:
         self._base, self._filled = self._base + self.window, self.window
 
     def _hear(self, start: int) -> Window:
-        stop = min(start + self.window, self.length)
+        stop = min(start + self.window, self._length)
         wave = self._buffer[:, start - self._base : stop - self._base]
         score, feature = self._recognize(audio.fit(wave, self.window, policy=self.policy).copy()[None])
-        return Window(start / self.sample_rate, stop / self.sample_rate, score[0], feature[0])
-
-
-class _Faults:
-    """Positions of broken samples, joined to stretches; the oldest are forgotten if nobody asks for them."""
-
-    def __init__(self, *, join: int, sample_rate: int) -> None:
-        self._join, self._rate = join, sample_rate
-        self._ended: deque[Fault] = deque(maxlen=FAULTS_KEPT)
-        self._open: list[int] = []  # first, last, how many
-
-    def add(self, positions: np.ndarray) -> None:
-        """(n,) positions, ascending and later than all before."""
-        for stretch in np.split(positions, np.flatnonzero(np.diff(positions) > self._join) + 1):
-            if self._open and stretch[0] - self._open[1] > self._join:
-                self._close()
-            first, _, count = self._open or (int(stretch[0]), 0, 0)
-            self._open = [first, int(stretch[-1]), count + len(stretch)]
-
-    def _close(self) -> None:
-        first, last, count = self._open
-        self._ended.append(Fault(first / self._rate, (last + 1) / self._rate, count))
-        self._open = []
-
-    def told(self, position: int, *, ended: bool) -> list[Fault]:
-        if self._open and (ended or position - self._open[1] > self._join):
-            self._close()
-        faults = list(self._ended)
-        self._ended.clear()
-        return faults
+        span = (self._origin + start / self.sample_rate, self._origin + stop / self.sample_rate)
+        anew, self._anew = self._anew, False
+        return Window(*span, score[0], feature[0], anew)
 
 
 def _positive(**lengths: int) -> None:
