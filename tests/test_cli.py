@@ -63,6 +63,7 @@ def place(tmp_path_factory):
         f"pretrain clips.csv -o pre --fold 1 --epochs 2 {HEARD} {SMALL}",
         f"train clips.csv --from pre -o rec --fold 1 --few 3 --epochs 6 {SMALL}",
         "evaluate rec",
+        "size rec",
         "export rec -o bundle",
         "listen bundle . --on 0.4",
         "report pre rec -o report.html",
@@ -83,6 +84,7 @@ def place(tmp_path_factory):
         ("pretrain", "pre", "ossicle train clips.csv --from pre -o runs/rec --fold 1"),
         ("train", "rec", "ossicle evaluate rec"),
         ("evaluate", "rec", "ossicle export rec -o bundle/"),
+        ("size", None, "ossicle export rec -o bundle/"),
         ("export", "bundle", "ossicle listen bundle FILE"),
         ("report", "report.html", "open report.html in a browser"),
     ],
@@ -105,6 +107,20 @@ def test_train_takes_the_encoder_and_labels_it_was_given(place):
     assert (recipe["encoder"]["width"], recipe["frontend"]["sample_rate"], recipe["split"]["few"]) == (4, RATE, 3)
     assert json.loads((place[0] / "rec" / "data.json").read_text())["clips"]["train"] == 6
     assert json.loads((place[0] / "rec" / "result.json").read_text())["pretraining"] == "inductive"
+
+
+def test_size_tells_each_layer_and_whether_it_fits(place):
+    lines = place[1]["size"][0].splitlines()
+    assert lines[0].split() == ["layer", "kind", "makes", "parameters", "multiply-adds", "ms"]
+    assert {"network", "front", "weights", "activations", "latency", "files"} <= {line.split()[0] for line in lines}
+    assert lines[-2].startswith("fits 128 kB / 30 MMACs: ")
+    status, out, _ = ossicle("size bundle --json", place[0])
+    found = json.loads(out)
+    assert (status, found["fits"]) == (0, lines[-2].endswith("yes"))
+    assert sum(row["multiply_adds"] for row in found["rows"] if not row["frontend"]) == found["multiply_adds"]
+    status, out, _ = ossicle("size pre", place[0])
+    assert (status, out.splitlines()[-1]) == (0, "next  ossicle train LABELLED --from pre -o runs/rec")
+    assert "name one of them" in refused("size .", place[0])
 
 
 def test_listen_writes_an_event_a_line(place):

@@ -111,6 +111,7 @@ def test_a_path_that_is_not_there_is_told_before_anything_heavy_is_imported(tmp_
         "run no.toml",
         "evaluate no",
         "evaluate . no",
+        "size no",
         "export no -o o",
         "report no",
     ]

@@ -5,17 +5,23 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
+from ossicle.deploy.onnx import to_onnx
 from ossicle.encoders import ENCODERS
 from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Spec
-from ossicle.size import Size, size
+from ossicle.size import MOST_BYTES, MOST_MULTIPLY_ADDS, Latency, Row, Size, size
+from ossicle.size.text import verdict
+from ossicle.spec import parse
 
 
 class Tiny(nn.Module):
@@ -100,6 +106,74 @@ def test_a_model_is_left_as_it_was() -> None:
     assert not any(module._forward_hooks or module._forward_pre_hooks for module in net.modules())
 
 
+def attentive(steps: int, channels: int, heads: int, hidden: int) -> int:
+    """Multiply-adds of attentive pooling: two linear layers, and a weighted sum over time for each head."""
+    return steps * channels * hidden + steps * hidden * heads + heads * steps * channels
+
+
+def convolved(bins: int, frames: int, kernel: int, channels: list[int]) -> tuple[int, int]:
+    """Multiply-adds of convolutions that keep the size, with halvings between them, and the frames that are left."""
+    work = 0
+    for inputs, outputs in pairwise(channels):
+        work += bins * frames * kernel * inputs * outputs
+        bins, frames = -(-bins // 2), -(-frames // 2)
+    return work, frames
+
+
+def test_the_small_cnn_is_counted_with_its_heads() -> None:
+    small: dict[str, Any] = {"bins": 16, "width": 4, "attention": 6, "heads": 3}
+    for reading, bins, kernel, first in (("1d", 1, 3, 16), ("2d", 16, 9, 1)):
+        convolutions, steps = convolved(bins, 37, kernel, [first, 4, 8, 16, 32])
+        net = ENCODERS["small"](reading=reading, **small)
+        counted = size(net, torch.randn(1, 1, 16, 37), repeats=1)
+        assert counted.multiply_adds == convolutions + attentive(steps, 32, 3, 6)
+        pool = next(row for row in counted.rows if row.name == "pool")
+        assert (pool.parameters, pool.multiply_adds) == (0, 3 * steps * 32)
+        # each normalization stands behind a convolution that has a bias, so nothing of it is left
+        assert counted.weights == counted.parameters - 2 * (4 + 8 + 16 + 32)
+
+
+def test_attention_to_one_another_is_counted() -> None:
+    """CMAM: Q, K, V and what is made of them, and both products between; n embeddings, m steps of the CNN."""
+    events = {"name": "vggish", "width": 1 / 16}
+    net = ENCODERS["cmam"](bins=64, events=events, width=4, pairs=2, queries=24, parts=3, attention=8, heads=2)
+    n, queries, state = 2, 24, 128
+    convolutions, m = convolved(1, 2 * 96, 3, [64, 4, 8, 16, 32])
+    itself = 4 * n * state * queries + 2 * n * n * queries
+    across = 2 * n * state * queries + 2 * m * 32 * queries + 2 * n * m * queries
+    vggish = 9 * 96 * 64 * (1 * 4 + 4 * 8 / 4 + (8 * 16 + 16 * 16) / 16 + (16 * 32 + 32 * 32) / 64)
+    vggish += 6 * 4 * 32 * 256 + 256 * 256 + 256 * 128
+    wanted = n * vggish + convolutions + 2 * (itself + across) + attentive(n, state, 2, 8)
+    assert size(net, torch.randn(1, 1, 64, 2 * 96), repeats=1).multiply_adds == wanted
+
+
+@pytest.mark.parametrize(("kind", "gates"), [(nn.LSTM, 4), (nn.GRU, 3), (nn.RNN, 1)])
+def test_recurrences_are_counted(kind: type[nn.RNNBase], gates: int) -> None:
+    """Of each step, every weight once; the second layer hears both ways of the first."""
+    net = kind(5, 7, num_layers=2, bidirectional=True, batch_first=True)
+    counted = size(net, torch.randn(1, 11, 5), repeats=1)
+    assert counted.multiply_adds == 11 * 2 * gates * 7 * ((5 + 7) + (14 + 7))
+
+
+class Norms(nn.Module):
+    """(B, 3, T) -> (B, 4, T): normalization behind a convolution without bias, behind one with, and behind neither."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bare, self.first = nn.Conv1d(3, 5, 1, bias=False), nn.BatchNorm1d(5)
+        self.biased, self.second = nn.Conv1d(5, 4, 1), nn.BatchNorm1d(4)
+        self.third = nn.BatchNorm1d(4, affine=False)
+
+    def forward(self, wave: torch.Tensor) -> torch.Tensor:
+        return self.third(self.second(self.biased(self.first(self.bare(wave)))).relu())
+
+
+def test_weights_are_those_that_are_left_when_normalization_is_folded() -> None:
+    counted = size(Norms(), torch.randn(1, 3, 6), repeats=1)
+    assert counted.weights == (15 + 5) + (20 + 4) + 2 * 4
+    assert counted.parameters == 15 + 10 + (20 + 4) + 8
+
+
 @pytest.fixture(scope="module")
 def recognizer() -> Classifier:
     frontend = Spec("logmel", {"sample_rate": 8000, "seconds": 0.5, "n_fft": 256, "hop": 128, "mels": 16})
@@ -114,6 +188,78 @@ def test_a_classifier_hears_its_window_and_its_rows_hold_all_parameters(recogniz
     assert counted.rows[0].kind == "LogMel"
     assert sum(row.parameters for row in counted.rows) == counted.parameters
     assert counted.parameters == sum(parameter.numel() for parameter in recognizer.parameters())
+
+
+def test_the_front_end_is_counted_apart(recognizer: Classifier) -> None:
+    """Its Fourier transform as the matrix that is exported: 129 bins by 256 samples, cosines and sines."""
+    counted = size(recognizer, repeats=1)
+    frames = 1 + 4000 // 128
+    assert counted.frontend_multiply_adds == frames * (256 * 2 * 129 + 129 * 16)
+    assert [row.name for row in counted.rows if row.frontend] == ["backbone.frontend"]
+    network = torch.nn.Sequential(recognizer.backbone.encoder, recognizer.head)
+    with FlopCounterMode(display=False) as flops:
+        network(torch.zeros(1, 1, 16, frames))
+    assert counted.multiply_adds == flops.get_total_flops() / 2
+    assert counted.network_peak_bytes is not None
+    assert counted.peak_bytes is not None
+    assert 4 * 16 * frames < counted.network_peak_bytes <= counted.peak_bytes
+
+
+@pytest.mark.parametrize(
+    "encoder",
+    [
+        {"name": "small", "width": 4, "attention": 8},
+        pytest.param({"name": "crnn", "width": 4}, marks=pytest.mark.slow),
+        pytest.param(
+            {"name": "cmam", "events": {"name": "vggish", "width": 1 / 16}, "width": 4, "queries": 8, "parts": 2},
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=lambda encoder: encoder["name"],
+)
+def test_a_model_and_its_graph_are_counted_alike(encoder: dict[str, Any], tmp_path: Path) -> None:
+    """One count is by torch's kernels and modules, the other by the operators, shapes and numbers of the ONNX file."""
+    backbone = Backbone(Spec("vggish", {"seconds": 1.0}), parse(Spec, encoder, "encoder"))
+    model = Classifier(backbone, ["a", "b"]).eval()
+    to_onnx(model, tmp_path / "model.onnx")
+    (tmp_path / "config.json").write_text(json.dumps({"channels": 1, "window": 16000, "sample_rate": 16000}))
+    module, graph = size(model, repeats=1), size(tmp_path, repeats=1)
+    for name in ("multiply_adds", "frontend_multiply_adds", "weights", "fits"):
+        assert getattr(module, name) == getattr(graph, name), name
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"reading": "2d", "width": 16, "attention": 64},
+        {"reading": "2d", "width": 8, "growth": (1, 2, 4, 8, 16), "attention": 32},
+        {"width": 24, "attention": 128},
+    ],
+    ids=["2d", "2d-deep", "1d"],
+)
+def test_settings_of_the_small_cnn_fit_a_small_device(settings: dict[str, Any]) -> None:
+    """On ten seconds of VGGish's log-mel, with fifteen classes; docs/distillation.md names them."""
+    with torch.device("meta"):
+        net = ENCODERS["small"](bins=64, **settings)
+        whole = nn.Sequential(net, nn.Linear(net.dim, 15))
+    counted = size(whole, torch.empty(1, 1, 64, 998, device="meta"), repeats=1)
+    assert counted.weights <= MOST_BYTES
+    assert counted.multiply_adds <= 10 * MOST_MULTIPLY_ADDS
+
+
+def test_the_limits_are_by_the_second_and_by_the_byte() -> None:
+    """Of ten seconds, ten times the multiply-adds of one."""
+
+    def found(weights: int, multiply_adds: int, heard: float | None = 10.0) -> Size:
+        row = Row("net", "Conv1d", (1,), weights, multiply_adds)
+        return Size((row,), weights, weights, Latency(0.1, 0.1, 0.1, heard))
+
+    assert found(128_000, 300_000_000).fits is True
+    assert found(128_001, 300_000_000).fits is False
+    assert found(128_000, 300_000_001).fits is False
+    assert found(1, 1, None).fits is None
+    assert verdict(found(128_000, 300_000_000)) == "fits 128 kB / 30 MMACs: yes"
+    assert verdict(found(529_344, 530_000_000)) == "fits 128 kB / 30 MMACs: no: 529.3 kB, 53.0 MMACs"
 
 
 def test_a_saved_model_tells_its_files(recognizer: Classifier, tmp_path: Path) -> None:

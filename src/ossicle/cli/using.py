@@ -1,4 +1,4 @@
-"""Verbs for what was learned: evaluate, export, listen, report; and demo, which is all of them."""
+"""Verbs for what was learned: evaluate, size, export, listen, report; and demo, which is all of them."""
 
 from __future__ import annotations
 
@@ -52,6 +52,32 @@ def evaluate(
     if results[0]["kind"] == "classifier":
         after = f"report {shown(folder)}" if runs else f"export {shown(folder)} -o bundle/"
     close(*(runs or [folder]), next=f"ossicle {after}")
+    return 0
+
+
+@app.command
+def size(
+    folder: Path,
+    /,
+    *,
+    json: Annotated[bool, option("Print JSON.")] = False,
+) -> int:
+    """What a run, model or bundle costs a device: weights, work, memory, latency, layer by layer; does it fit?
+
+    The limits are those of DCASE's low-complexity task: 128 kB at 8 bit, 30 million multiply-adds a second of sound.
+    """
+    if not folder.is_dir():
+        raise UsageError(f"{folder} is not there: give the folder of a run, a model or a bundle")
+    if several := sorted(path.parent for path in folder.glob("*/recipe.json")):
+        raise UsageError(f"{folder} holds runs: name one of them, ossicle size {shown(several[0])}")
+    from ossicle.plain import json_text
+    from ossicle.size import size as measure
+    from ossicle.size.text import onward, plain, text
+
+    found = measure(folder)
+    print(json_text(plain(found)) if json else text(found))
+    if not json:
+        close(next=f"ossicle {onward(found, shown(folder))}")
     return 0
 
 

@@ -81,7 +81,9 @@ class SmallCNN(Convolutions):
     """The small CNN in two readings; `dim` is heads times the last layer's channels, 2048 as published.
 
     "1d" is the reading by which the published sizes add up: at 64 bins 529,344 convolution parameters, 1,920 of batch
-    normalization and 528,384 of pooling. `growth` is that of `Convolutions`.
+    normalization and 528,384 of pooling. `growth` is that of `Convolutions`. As published it is too large for 128 kB at
+    8 bit (1,078,218 weights with ten classes); width = 16 in "2d" and width = 24 in "1d" are not, with attention over
+    64 or 128 (`ossicle size` counts).
     """
 
     def __init__(

@@ -25,6 +25,8 @@ def _totals(found: Size) -> dict[str, Any]:
     return {
         "parameters": quantity(found.parameters),
         "multiply-adds an answer": quantity(found.multiply_adds),
+        "and of its front end": quantity(found.frontend_multiply_adds) if found.frontend_multiply_adds else None,
+        "weights at 8 bit": quantity(found.weights, "B"),
         "files": quantity(files, "B") if files else None,
         "memory to answer": quantity(found.peak_bytes, "B"),
         "memory a training clip": quantity(found.kept_bytes, "B"),
@@ -44,8 +46,9 @@ def _layers(found: Size) -> Markup:
 
 def _layer(row: Row, found: Size) -> tuple[Any, ...]:
     whole = sum(each.seconds or 0.0 for each in found.rows)
+    products = sum(each.multiply_adds for each in found.rows)
     made = " × ".join(map(str, row.output[1:])) or "–"
-    work = _bar(quantity(row.multiply_adds) if row.multiply_adds else "", row.multiply_adds, found.multiply_adds)
+    work = _bar(quantity(row.multiply_adds) if row.multiply_adds else "", row.multiply_adds, products)
     taken = _bar(duration(row.seconds) or "", row.seconds or 0.0, whole)
     return row.name, row.kind, made, quantity(row.parameters) if row.parameters else "", work, taken
 

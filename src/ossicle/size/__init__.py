@@ -17,11 +17,20 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 GRAPH = "model.onnx"
+MOST_BYTES, MOST_MULTIPLY_ADDS = 128_000, 30_000_000
+"""What low-complexity acoustic scene classification allowed in DCASE's challenges of 2022 and 2023 (task 1): weights of
+8 bit, and multiply-adds for an answer about one second.
+"""
 
 
 @dataclass(frozen=True)
 class Row:
-    """A layer: its parameters, the shape of what it makes, its multiply-adds, and the seconds it takes (the median)."""
+    """A layer: its parameters, the shape of what it makes, its multiply-adds, and the seconds it takes (the median).
+
+    `frontend` says that it is a part of what turns sound into an image. Multiply-adds of a module's front end are those
+    of the form that is exported, whose Fourier transform is a product with matrices; its seconds are those of the form
+    that is run here, by a fast one.
+    """
 
     name: str
     kind: str
@@ -29,6 +38,7 @@ class Row:
     parameters: int
     multiply_adds: int
     seconds: float | None = None
+    frontend: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,19 +63,47 @@ class Latency:
 class Size:
     """What a model needs for one answer.
 
-    `multiply_adds` are those of convolutions and linear layers (in a bundle, of all matrix products, the front end's
-    Fourier transform among them). `peak_bytes` is the most that is alive at once of what is computed, input included
-    and weights not; `kept_bytes` what one clip adds to a training step's memory. Both are None for a bundle, whose
-    runtime does not tell. `files` are the sizes of a folder's files in bytes.
+    `parameters` are all numbers of its layers; of a bundle, all that its graph holds. `weights` are those that a device
+    keeps for the network: biases too, batch normalization folded into the layer right in front of it (elsewhere two
+    numbers a channel), without the tables of a front end, the image's mean and deviation and the temperature.
+    `peak_bytes` is the most that is alive at once of what is computed, input included and weights not, and
+    `network_peak_bytes` that of the network alone, from the image on; `kept_bytes` is what one clip adds to a training
+    step's memory. They are None for a bundle, whose runtime does not tell. `files` are the sizes of a folder's files in
+    bytes.
     """
 
     rows: tuple[Row, ...]
     parameters: int
-    multiply_adds: int
+    weights: int
     latency: Latency
     peak_bytes: int | None = None
+    network_peak_bytes: int | None = None
     kept_bytes: int | None = None
     files: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def multiply_adds(self) -> int:
+        """Those of the network alone: convolutions, linear layers, recurrences and all other products of matrices.
+
+        Additions of biases, normalization, activations and poolings by mean or maximum are none.
+        """
+        return sum(row.multiply_adds for row in self.rows if not row.frontend)
+
+    @property
+    def frontend_multiply_adds(self) -> int | None:
+        """Those of the front end alone; None where there is none, or none can be told from the network."""
+        ears = [row.multiply_adds for row in self.rows if row.frontend]
+        return sum(ears) if ears else None
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the network keeps `MOST_BYTES` at 8 bit and `MOST_MULTIPLY_ADDS` a second of sound, window beside
+        window; None of what is no sound.
+        """
+        heard = self.latency.heard
+        return (
+            None if heard is None else self.weights <= MOST_BYTES and self.multiply_adds <= MOST_MULTIPLY_ADDS * heard
+        )
 
 
 def size(model: nn.Module | str | Path, example: Tensor | None = None, *, repeats: int = 10) -> Size:

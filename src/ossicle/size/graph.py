@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -32,8 +32,8 @@ def of_bundle(folder: Path, repeats: int) -> Size:
     content = (folder / GRAPH).read_bytes()
     session = _session(content)
     latency = time_calls(lambda: session.run(None, {"wave": wave}), repeats, config["window"] / config["sample_rate"])
-    rows = tuple(_rows(onnx.load_from_string(content), wave))
-    return Size(rows, sum(row.parameters for row in rows), sum(row.multiply_adds for row in rows), latency)
+    rows, weights = zip(*_rows(onnx.load_from_string(content), wave), strict=True)
+    return Size(rows, sum(row.parameters for row in rows), sum(weights), latency)
 
 
 def _session(content: bytes, *, optimize: bool = True) -> Any:
@@ -47,17 +47,49 @@ def _session(content: bytes, *, optimize: bool = True) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _rows(model: Any, wave: np.ndarray) -> Iterator[Row]:
-    """The nodes that hold numbers of their own (indices and shapes do not count) or multiply matrices."""
+def _rows(model: Any, wave: np.ndarray) -> Iterator[tuple[Row, int]]:
+    """The nodes that hold numbers of their own (indices and shapes do not count) or multiply matrices, and how many
+    numbers a device keeps of each.
+    """
     held = {each.name: tuple(each.dims) for each in model.graph.initializer if each.data_type != each.INT64}
-    shapes = _shapes(model, wave) | held
+    shapes, ears = _shapes(model, wave) | held, _frontend(model.graph)
+    made_by, named = _makers(model.graph), frozenset(held)
     for node in model.graph.node:
-        own = [name for name in dict.fromkeys(node.input) if name in held]
-        parameters = sum(math.prod(held.pop(name)) for name in own)
+        own = [held.pop(name) for name in dict.fromkeys(node.input) if name in held]
+        parameters, made = sum(map(math.prod, own)), node.output[0]
         count = PRODUCTS.get(node.op_type)
-        work = count(*(shapes[name] for name in (*node.input[:2], node.output[0]))) if count else 0
+        work = count(*(shapes[name] for name in (*node.input[:2], made))) if count else 0
         if parameters or work:
-            yield Row(node.name or node.output[0], node.op_type, shapes.get(node.output[0], ()), parameters, work)
+            row = Row(node.name or made, node.op_type, shapes.get(made, ()), parameters, work, frontend=made in ears)
+            yield row, 0 if row.frontend else _kept(node, own, made_by.get(node.input[0]), named)
+
+
+def _kept(node: Any, own: list[Shape], before: Any, named: Set[str]) -> int:
+    """How many of a node's numbers a device keeps: batch normalization goes into what multiplies right `before` it, and
+    gives it a bias if it has none among what is `named`.
+    """
+    if node.op_type != "BatchNormalization":
+        return sum(math.prod(shape) for shape in own if shape)
+    folds = before is not None and before.op_type in PRODUCTS
+    return math.prod(own[0]) * (named.isdisjoint(before.input[2:]) if folds else 2)
+
+
+def _frontend(graph: Any) -> set[str]:
+    """The names of all that is worked out on the way to the image: where the images' mean is taken away, it ends."""
+    made_by = _makers(graph)
+    ends = [node for node in graph.node if any(name.endswith("backbone.mean") for name in node.input)]
+    found: set[str] = set()
+    asked = [name for node in ends for name in node.input]
+    while asked:
+        name = asked.pop()
+        if name in made_by and name not in found:
+            found.add(name)
+            asked.extend(made_by[name].input)
+    return found
+
+
+def _makers(graph: Any) -> dict[str, Any]:
+    return {name: node for node in graph.node for name in node.output}
 
 
 def _shapes(model: Any, wave: np.ndarray) -> dict[str, Shape]:
