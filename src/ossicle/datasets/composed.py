@@ -113,7 +113,7 @@ def _make(root: Path, events: Manifest, plan: Plan) -> None:
             rng = default_rng(draw.key(plan.seed, place.name, clip.folder, clip.name))
             wave, heard = composed(clip.scene, place, rng, length=plan.length, sample_rate=plan.sample_rate)
             file = Path(clip.folder, f"{clip.name}.flac")
-            (root / clip.folder).mkdir(exist_ok=True)
+            (root / file).parent.mkdir(parents=True, exist_ok=True)  # a scene may be called cafe/restaurant
             audio.write(root / file, wave[None], sample_rate=plan.sample_rate)
             label = ",".join(sorted({event.label for event in heard})) or NO_EVENT if clip.label is None else clip.label
             rows[clip.folder].append((file.as_posix(), label, place.fold, place.group))
