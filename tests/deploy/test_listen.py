@@ -152,6 +152,29 @@ def test_formats_and_thresholds(loudness, tmp_path):
         Heard(loudness, [path], format="xml")
 
 
+def test_a_pipe_without_sound_is_no_quiet_success(loudness):
+    heard = Heard(loudness, ["-"], pipe=io.BytesIO(b""))
+    assert "0 samples came" in heard.reports[0]["reason"]
+    assert heard.code == 1
+
+
+def test_faults_are_told_with_their_exact_place(loudness, tmp_path):
+    silent = np.concatenate([SECOND * np.tile([1, -1], RATE // 2), np.zeros(70 * RATE, np.float32)])
+    (report,) = Heard(loudness, [put(tmp_path / "a.wav", silent)]).reports
+    assert {key: report[key] for key in ("kind", "start", "stop", "samples", "ongoing")} == {
+        "kind": "silence",
+        "start": 1.0,
+        "stop": 71.0,
+        "samples": 70 * RATE,
+        "ongoing": False,
+    }
+
+
+def test_a_recording_of_nothing_is_told_however_short(loudness, tmp_path):
+    heard = Heard(loudness, [put(tmp_path / "muted.wav", QUIET)])
+    assert "is the microphone muted" in heard.reports[0]["reason"]
+
+
 PEAK = """
 import resource, sys
 from ossicle.deploy.bundle import load

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, BinaryIO
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -15,7 +15,13 @@ _KINDS: dict[str, tuple[np.dtype[Any], float]] = {
 }
 
 
-def read_raw(stream: BinaryIO, *, channels: int = 1, format: str = "s16le", block: int = 4096) -> Iterator[np.ndarray]:
+class Readable(Protocol):
+    """Gives up to so many bytes, none at the end, as a binary file does."""
+
+    def read(self, count: int, /) -> bytes: ...
+
+
+def read_raw(stream: Readable, *, channels: int = 1, format: str = "s16le", block: int = 4096) -> Iterator[np.ndarray]:
     """Interleaved samples "s16le" or "f32le" from a binary stream -> (channels, block) float32, the last one shorter.
 
     What the samples say is not looked at: a live source goes on after a broken one, and `deploy.stream` reports it.
@@ -39,7 +45,7 @@ def read_raw(stream: BinaryIO, *, channels: int = 1, format: str = "s16le", bloc
             raise AudioError("-", f"the stream ended inside a sample ({rest}): check its format and channels", "check")
 
 
-def _full(stream: BinaryIO, count: int) -> bytes:
+def _full(stream: Readable, count: int) -> bytes:
     """`count` bytes, fewer only at the end: pipes and unbuffered streams give what they have."""
     pieces = []
     while count and (piece := stream.read(count)):
