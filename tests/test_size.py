@@ -19,8 +19,7 @@ from ossicle.deploy.onnx import to_onnx
 from ossicle.encoders import ENCODERS
 from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Spec
-from ossicle.size import MOST_BYTES, MOST_MULTIPLY_ADDS, Latency, Row, Size, size
-from ossicle.size.text import verdict
+from ossicle.size import Size, size
 from ossicle.spec import parse
 
 
@@ -226,40 +225,6 @@ def test_a_model_and_its_graph_are_counted_alike(encoder: dict[str, Any], tmp_pa
     module, graph = size(model, repeats=1), size(tmp_path, repeats=1)
     for name in ("multiply_adds", "frontend_multiply_adds", "weights", "fits"):
         assert getattr(module, name) == getattr(graph, name), name
-
-
-@pytest.mark.parametrize(
-    "settings",
-    [
-        {"reading": "2d", "width": 16, "attention": 64},
-        {"reading": "2d", "width": 8, "growth": (1, 2, 4, 8, 16), "attention": 32},
-        {"width": 24, "attention": 128},
-    ],
-    ids=["2d", "2d-deep", "1d"],
-)
-def test_settings_of_the_small_cnn_fit_a_small_device(settings: dict[str, Any]) -> None:
-    """On ten seconds of VGGish's log-mel, with fifteen classes; docs/distillation.md names them."""
-    with torch.device("meta"):
-        net = ENCODERS["small"](bins=64, **settings)
-        whole = nn.Sequential(net, nn.Linear(net.dim, 15))
-    counted = size(whole, torch.empty(1, 1, 64, 998, device="meta"), repeats=1)
-    assert counted.weights <= MOST_BYTES
-    assert counted.multiply_adds <= 10 * MOST_MULTIPLY_ADDS
-
-
-def test_the_limits_are_by_the_second_and_by_the_byte() -> None:
-    """Of ten seconds, ten times the multiply-adds of one."""
-
-    def found(weights: int, multiply_adds: int, heard: float | None = 10.0) -> Size:
-        row = Row("net", "Conv1d", (1,), weights, multiply_adds)
-        return Size((row,), weights, weights, Latency(0.1, 0.1, 0.1, heard))
-
-    assert found(128_000, 300_000_000).fits is True
-    assert found(128_001, 300_000_000).fits is False
-    assert found(128_000, 300_000_001).fits is False
-    assert found(1, 1, None).fits is None
-    assert verdict(found(128_000, 300_000_000)) == "fits 128 kB / 30 MMACs: yes"
-    assert verdict(found(529_344, 530_000_000)) == "fits 128 kB / 30 MMACs: no: 529.3 kB, 53.0 MMACs"
 
 
 def test_a_saved_model_tells_its_files(recognizer: Classifier, tmp_path: Path) -> None:

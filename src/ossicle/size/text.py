@@ -65,24 +65,24 @@ def _totals(found: Size) -> Iterator[tuple[str, str]]:
     latency, speed = found.latency, found.latency.times_real_time
     times = f"median {_ms(latency.median)} ms, slow {_ms(latency.slow)} ms, first {_ms(latency.first)} ms"
     yield "latency", f"{times}: {speed or 0:.0f} times real time, one thread of this machine"
-    yield "files", ", ".join(f"{name} {_kb(size)}" for name, size in found.files.items())
+    if found.files:
+        yield "files", ", ".join(f"{name} {_kb(size)}" for name, size in found.files.items())
 
 
 def _ears(found: Size) -> str:
-    """What the front end alone takes, in which form."""
     ears = found.frontend_multiply_adds
     if ears is None:
         return "not told apart in this graph, counted with the network"
-    fast = any(row.frontend and row.seconds is not None for row in found.rows)
-    how = "; its Fourier transform is a matrix when exported" + ", and a fast one where it was timed" * fast
-    return _spent(found, ears, ears=True) + how
+    return _spent(found, ears, ears=True)
 
 
 def _spent(found: Size, work: int, *, ears: bool) -> str:
-    """`2.6 MMACs a second of sound (26,112,345 in 10 s, 12.30 ms)`."""
+    """`2.6 MMACs a second of sound: 26,112,345 in 10 s, 12.30 ms`; the front end's time is that of another form."""
     taken = [row.seconds for row in found.rows if row.frontend == ears and row.seconds is not None]
     time = f", {_ms(sum(taken))} ms" if taken else ""
-    return f"{_rate(found, work)} a second of sound ({_number(work)} in {found.latency.heard or 0:g} s{time})"
+    how = (" as exported", " by a fast Fourier transform") if taken and ears else ("", "")
+    said = f"{_number(work)} in {found.latency.heard or 0:g} s{how[0]}{time}{how[1]}"
+    return f"{_rate(found, work)} a second of sound: {said}"
 
 
 def _rate(found: Size, work: int) -> str:
