@@ -258,7 +258,7 @@ def test_json_that_is_not_as_expected_costs_one_section(runs, tmp_path) -> None:
 def test_a_bundle_is_sized_and_asked_again(tmp_path) -> None:
     from onnx import TensorProto, helper
 
-    from ossicle.deploy.bundle import GOLDEN, MODEL, Config, file_entry
+    from ossicle.deploy.config import GOLDEN, MODEL, Config, file_entry
 
     ends = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["B", 2]) for name in ("score", "feature")]
     start = helper.make_tensor_value_info("wave", TensorProto.FLOAT, ["B", 1, 100])
@@ -273,11 +273,12 @@ def test_a_bundle_is_sized_and_asked_again(tmp_path) -> None:
     place = tmp_path / "bundle"
     place.mkdir()
     (place / MODEL).write_bytes(model.SerializeToString())
-    np.savez(place / GOLDEN, wave=np.ones((1, 1, 100), np.float32), score=np.full((1, 2), 0.25, np.float32))
+    answer = {"score": np.full((1, 2), 0.25, np.float32), "feature": np.zeros((1, 2), np.float32)}
+    np.savez(place / GOLDEN, name=["tone"], wave=np.ones((1, 1, 100), np.float32), **answer)
     files = {name: file_entry((place / name).read_bytes()) for name in (MODEL, GOLDEN)}
     Config(200, 1, 100, 50, "repeat", (LOW, HIGH), False, files=files).write(place)
     seen = page_of(tmp_path, place).text
-    assert "largest difference from the trained model's scores is 2.5e-01" in seen
+    assert f"score '{LOW}' of clip 'tone' by model.onnx is 0 here and was 0.25" in seen
     assert "parameters 200 " in seen
     assert "window 500 ms" in seen
     assert HIGH in seen

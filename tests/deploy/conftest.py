@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ossicle.deploy.bundle import GOLDEN, MODEL, Config, file_entry
+from ossicle.deploy.config import GOLDEN, MODEL, Config, file_entry
 
 RATE, WINDOW, HOP = 8000, 800, 400
 
@@ -38,10 +38,10 @@ def loudness_model() -> bytes:
 def write_bundle(folder: Path, model: bytes, window: int = WINDOW, hop: int = HOP) -> Path:
     folder.mkdir(parents=True)
     (folder / MODEL).write_bytes(model)
-    wave = np.random.default_rng(0).uniform(-1, 1, (3, 1, WINDOW)).astype(np.float32)
+    wave = np.random.default_rng(0).uniform(-1, 1, (3, 1, window)).astype(np.float32)
     loud = np.abs(wave).mean(axis=2)
     score = np.concatenate([loud, 1 - loud], axis=1)
-    np.savez(folder / GOLDEN, wave=wave, image=wave[:, :, None, None], feature=score, score=score)
+    np.savez(folder / GOLDEN, name=list("abc"), wave=wave, image=wave[:, :, None, None], feature=score, score=score)
     files = {name: file_entry((folder / name).read_bytes()) for name in (MODEL, GOLDEN)}
     Config(RATE, 1, window, hop, "repeat", ("loud", "quiet"), False, files=files).write(folder)
     return folder

@@ -9,10 +9,12 @@ import torch
 
 from ossicle.deploy import check as checking
 from ossicle.deploy import export as exporting
-from ossicle.deploy.bundle import GOLDEN, MODEL, load
+from ossicle.deploy.bundle import load
 from ossicle.deploy.check import TOLERANCE, CheckError, check
+from ossicle.deploy.config import GOLDEN, MODEL
 from ossicle.deploy.export import ExportError, export
 from ossicle.deploy.onnx import to_onnx
+from ossicle.deploy.verify import verify
 from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Spec
 
@@ -126,7 +128,10 @@ def test_golden_clips_hold_every_stage(shipped):
     np.testing.assert_array_equal(golden["image"], image.numpy())
     np.testing.assert_allclose(golden["feature"], feature.numpy(), atol=1e-5)
     np.testing.assert_allclose(golden["score"], eager(classifier, golden["wave"]), atol=1e-6)
-    assert load(folder).verify() < 1e-5
+    verdict = verify(folder)
+    assert verdict.ok
+    assert verdict.difference < 1e-5
+    assert [row.output for row in verdict.rows] == 3 * ["feature", "score"]
 
 
 def test_the_other_front_end_and_encoder_with_several_labels(tmp_path, capfd):
@@ -249,7 +254,7 @@ def test_a_failed_replacement_leaves_the_old_bundle(shipped, tmp_path, monkeypat
     monkeypatch.setattr(exporting, "to_onnx", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
     with pytest.raises(OSError, match="No space left"):
         export(classifier, tmp_path / "bundle")
-    assert load(tmp_path / "bundle").verify() < 1e-5
+    assert verify(tmp_path / "bundle").difference < 1e-5
     assert [item.name for item in tmp_path.iterdir()] == ["bundle"]
 
 

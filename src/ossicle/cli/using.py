@@ -1,4 +1,4 @@
-"""Verbs for what was learned: evaluate, size, export, listen, report; and demo, which is all of them."""
+"""Verbs for what was learned: evaluate, size, listen, report; and demo, which is all of them."""
 
 from __future__ import annotations
 
@@ -78,22 +78,6 @@ def size(
     print(json_text(plain(found)) if json else text(found))
     if not json:
         close(next=f"ossicle {onward(found, shown(folder))}")
-    return 0
-
-
-@app.command
-def export(
-    folder: Path,
-    /,
-    *,
-    out: Annotated[Path, option("The bundle's folder; a bundle in it is replaced.", "--out", "-o")],
-    hop: Annotated[float | None, option("Seconds from window to window [default: half a window].")] = None,
-) -> int:
-    """A trained run -> a bundle, samples in and scores out, checked against the model before it is written."""
-    from ossicle.ship import ship
-
-    print(ship(folder, out, hop=hop))
-    close(out, next=f"ossicle listen {shown(out)} FILE")
     return 0
 
 

@@ -10,11 +10,12 @@ import numpy as np
 import torch
 
 from ossicle import audio
-from ossicle.deploy.bundle import Config, Recognizer, load
+from ossicle.deploy.bundle import Recognizer, load
+from ossicle.deploy.config import Config
 from ossicle.deploy.onnx import Deployed, as_float32
+from ossicle.deploy.verify import TOLERANCE
 from ossicle.model import Classifier
 
-TOLERANCE = 1e-4
 HISS = 1e-3
 """Standard deviation of the noise in what is checked: -60 dB of full scale."""
 

@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from ossicle import __version__
-from ossicle.deploy.bundle import CONFIG, GOLDEN, MODEL, THRESHOLDS, Config, file_entry
 from ossicle.deploy.check import Report, check, cut, eager, waves
+from ossicle.deploy.config import CONFIG, GOLDEN, MODEL, THRESHOLDS, Config, file_entry
 from ossicle.deploy.onnx import OPSET, as_float32, to_onnx
 from ossicle.durable import flush
 from ossicle.model import Classifier

@@ -129,14 +129,12 @@ def bundle(found: Found) -> list[Markup | None]:
 
 def verified(found: Found) -> Markup:
     """Whether the bundle gives the scores of the trained model for the sounds that came with it."""
-    from ossicle.deploy.bundle import load
+    from ossicle.deploy.verify import verify
 
-    difference, sentence = attempt(lambda: load(found.folder).verify())
-    if difference is None:
-        return tag("p", f"No: {sentence}.", class_="problems")
-    return tag(
-        "p", f"Yes: on its golden clips the largest difference from the trained model's scores is {difference:.1e}."
-    )
+    verdict, sentence = attempt(lambda: verify(found.folder))
+    if verdict is None or not verdict.ok:
+        return tag("p", f"No: {sentence or verdict}.", class_="problems")
+    return tag("p", f"Yes: it {verdict}.")
 
 
 def bare_model(found: Found) -> list[Markup | None]:

@@ -1,0 +1,43 @@
+"""Verbs that carry a recognizer to a device: export, verify."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from ossicle.cli.app import DONE, STOPPED, app, close, shown
+from ossicle.options import option
+
+
+@app.command
+def export(
+    folder: Path,
+    /,
+    *,
+    out: Annotated[Path, option("The bundle's folder; a bundle in it is replaced.", "--out", "-o")],
+    hop: Annotated[float | None, option("Seconds from window to window [default: half a window].")] = None,
+) -> int:
+    """A trained run -> a bundle, samples in and scores out, checked against the model before it is written."""
+    from ossicle.ship import ship
+
+    print(ship(folder, out, hop=hop))
+    close(out, next=f"ossicle listen {shown(out)} FILE")
+    return 0
+
+
+@app.command
+def verify(bundle: Path, /) -> int:
+    """Does a bundle answer on this machine as the model did where it was trained? Names the first difference.
+
+    Its files are held against their checksums, and its golden clips are heard.
+    """
+    from ossicle.deploy.verify import verify as hear
+
+    verdict = hear(bundle)
+    if not verdict.ok:
+        print(f"{shown(bundle)} {verdict}", file=sys.stderr)
+        return STOPPED
+    print(f"{shown(bundle)} {verdict}")
+    close(next=f"ossicle listen {shown(bundle)} FILE")
+    return DONE

@@ -1,0 +1,121 @@
+"""The files of a bundle: config.json says how the model is fed and read, and what the others must be. No dependency."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ossicle.deploy.graph import problems
+from ossicle.durable import write
+
+MODEL, CONFIG, GOLDEN = "model.onnx", "config.json", "golden.npz"
+FORMAT = 1
+THRESHOLDS = {"on": 0.5, "off": 0.35, "min_seconds": 0.0, "gap_seconds": 0.0}
+
+
+class BundleError(ValueError):
+    """This folder is no bundle that can be trusted to answer as it did when it was written."""
+
+
+@dataclass(frozen=True)
+class Config:
+    """How a bundle wants to be fed and read: rates in Hz, `window` and `hop` in samples at `sample_rate`.
+
+    `thresholds` are the defaults of `events`; `provenance` is what the exporter knew of the training; `versions` names
+    what it was written with; `files` has the size and SHA-256 of every other file.
+    """
+
+    sample_rate: int
+    channels: int
+    window: int
+    hop: int
+    policy: str
+    labels: tuple[str, ...]
+    multilabel: bool
+    thresholds: dict[str, Any] = field(default_factory=lambda: dict(THRESHOLDS))
+    provenance: dict[str, Any] = field(default_factory=dict)
+    versions: dict[str, str] = field(default_factory=dict)
+    files: dict[str, dict[str, Any]] = field(default_factory=dict)
+
+    @property
+    def mixing(self) -> str | int:
+        """What `audio` is asked for as channels: a model that hears one is given the mean of all."""
+        return "mix" if self.channels == 1 else self.channels
+
+    def write(self, folder: Path) -> None:
+        """Write config.json, closed by a SHA-256 of its own content."""
+        values = {"format": FORMAT} | asdict(self)
+        values["sha256"] = _content_sha256(values)
+        write(folder / CONFIG, (json.dumps(values, indent=2, allow_nan=False) + "\n").encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Config:
+        """Read and check config.json; a BundleError says what is wrong with it."""
+        try:
+            values = json.loads(_bytes(folder, CONFIG))
+            newest = int(values.pop("format"))
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            if isinstance(error, BundleError):
+                raise
+            raise BundleError(f"{folder / CONFIG} is not the description of a bundle: {error!r}") from error
+        if newest > FORMAT:
+            raise BundleError(
+                f"{folder} has bundle format {newest}; this ossicle reads up to {FORMAT}. Install a newer ossicle"
+            )
+        if values.pop("sha256", None) != _content_sha256({"format": newest} | values):
+            raise BundleError(
+                f"{folder / CONFIG} was changed after it was written. Export again; thresholds are options of `listen`"
+            )
+        try:
+            return cls(**values | {"labels": tuple(values["labels"])})
+        except (TypeError, KeyError) as error:
+            raise BundleError(f"{folder / CONFIG} lacks or has extra entries: {error}") from error
+
+
+def file_entry(content: bytes) -> dict[str, Any]:
+    """What `Config.files` says of a file."""
+    return {"bytes": len(content), "sha256": hashlib.sha256(content).hexdigest()}
+
+
+def _content_sha256(values: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
+
+
+def _bytes(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        what = "does not exist" if not folder.exists() else f"has no readable {name} ({error.strerror})"
+        raise BundleError(f"{folder} {what}; a bundle holds {MODEL}, {CONFIG} and {GOLDEN}") from error
+
+
+def _checked(folder: Path, name: str, wanted: dict[str, Any]) -> bytes:
+    content = _bytes(folder, name)
+    if len(content) != wanted["bytes"]:
+        raise BundleError(f"{folder / name} has {len(content)} bytes, not {wanted['bytes']}; copy the bundle again")
+    if file_entry(content) != wanted:
+        raise BundleError(f"{folder / name} is not the file that was exported (SHA-256 differs); copy the bundle again")
+    return content
+
+
+def opened(folder: str | Path) -> tuple[Config, dict[str, bytes]]:
+    """A bundle's config and the content of its files by name: the only door to them.
+
+    Every file is held against the SHA-256 that config.json has of it, and every model is looked through before anything
+    of it runs. Raises BundleError where a file is missing or was changed, where the bundle comes from a newer ossicle,
+    and where `graph.problems` finds something in a model.
+    """
+    folder = Path(folder)
+    config = Config.read(folder)
+    if missing := {MODEL, GOLDEN} - set(config.files):
+        raise BundleError(f"{folder / CONFIG} says nothing of {min(missing)}; export again")
+    if away := [name for name in config.files if Path(name).name != name]:
+        raise BundleError(f"{folder / CONFIG} names {away[0]!r}, which is no file of this folder; export again")
+    files = {name: _checked(folder, name, wanted) for name, wanted in config.files.items()}
+    for name, content in files.items():
+        if name.endswith(".onnx") and (found := problems(content)):
+            raise BundleError(f"{folder / name} is refused: " + "; ".join(found))
+    return config, files

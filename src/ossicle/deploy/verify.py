@@ -1,0 +1,117 @@
+"""A bundle's golden clips heard here: feature (n, D) and score (n, K) held to the trained model's. No torch."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ossicle.deploy.bundle import Recognizer, session
+from ossicle.deploy.config import GOLDEN, MODEL, BundleError, Config, opened
+
+TOLERANCE = 1e-4
+"""How far a score may be from the trained model's; an image or a feature, in parts of the span of all its values."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """The number of one `output` for one golden `clip` that is farthest from what was written down: `here`, not
+    `there`, at `place` in it. `difference` is in parts of the output's span, which is 1 for scores.
+    """
+
+    file: str
+    clip: str
+    output: str
+    place: str
+    here: float
+    there: float
+    difference: float
+
+    @property
+    def ok(self) -> bool:
+        return self.difference <= TOLERANCE
+
+    def __str__(self) -> str:
+        return (
+            f"{self.output} {self.place} of clip '{self.clip}' by {self.file} is {self.here:.6g} here and was "
+            f"{self.there:.6g}, {self.difference:.1e} apart where {TOLERANCE:g} is allowed"
+        )
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What `verify` found: a row for each output of each golden clip, in the order in which they are worked out."""
+
+    rows: tuple[Row, ...]
+    made_by: str
+    run_by: str
+
+    @property
+    def ok(self) -> bool:
+        return all(row.ok for row in self.rows)
+
+    @property
+    def difference(self) -> float:
+        """The largest difference of any score."""
+        return max(row.difference for row in self.rows if row.output == "score")
+
+    @property
+    def first(self) -> str:
+        """Where this machine parts from the trained model; empty where it does not."""
+        return next((str(row) for row in self.rows if not row.ok), "")
+
+    def __str__(self) -> str:
+        if self.ok:
+            clips = len({row.clip for row in self.rows})
+            return f"answers as the trained model did: {clips} golden clips, largest difference {self.difference:.1e}"
+        return (
+            f"does NOT answer as the trained model did. First difference: {self.first}. The files are those that were "
+            f"exported, with onnxruntime {self.made_by}; here it is {self.run_by}"
+        )
+
+
+def verify(folder: str | Path, threads: int = 1) -> Verdict:
+    """Hear the bundle's golden clips on this machine, and compare all that comes out with what the trained model made.
+
+    Raises BundleError where a file was changed or cut short, or is none that a bundle may hold (see `config.opened`).
+    """
+    import onnxruntime
+
+    config, files = opened(folder)
+    golden = _golden(Path(folder) / GOLDEN, files[GOLDEN], config)
+    recognizer = Recognizer(config, session(files[MODEL], Path(folder) / MODEL, threads))
+    rows = tuple(_rows(recognizer, golden, MODEL))
+    return Verdict(rows, config.versions.get("onnxruntime", "of unknown version"), onnxruntime.__version__)
+
+
+def _golden(path: Path, content: bytes, config: Config) -> dict[str, np.ndarray]:
+    """The golden arrays, each with a row for each clip."""
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
+            golden = {name: arrays[name] for name in arrays.files}
+        clips, channels = len(golden["wave"]), config.channels
+        shapes = {"name": (clips,), "wave": (clips, channels, config.window), "score": (clips, len(config.labels))}
+        wrong = [name for name, shape in shapes.items() if golden[name].shape != shape]
+        wrong += [name for name in ("feature",) if golden[name].ndim != 2 or len(golden[name]) != clips]
+    except (ValueError, KeyError, OSError) as error:
+        raise BundleError(f"{path} holds no golden clips: {error}; export again") from error
+    if wrong or not clips:
+        raise BundleError(f"{path} has no {' and '.join(wrong) or 'clips'} of the right shape; export again")
+    return golden
+
+
+def _rows(recognizer: Recognizer, golden: dict[str, np.ndarray], file: str) -> Iterator[Row]:
+    spans = {"feature": float(np.ptp(golden["feature"])) or 1.0, "score": 1.0}
+    for number, (name, wave) in enumerate(zip(golden["name"], golden["wave"], strict=True)):
+        score, feature = recognizer.scores(wave[None])
+        for output, here in {"feature": feature[0], "score": score[0]}.items():
+            there = golden[output][number]
+            if here.shape != there.shape:
+                raise BundleError(f"{file} gives {output} {here.shape}, and {GOLDEN} has {there.shape}; export again")
+            at = int(np.argmax(np.abs(here - there)))
+            place = f"'{recognizer.labels[at]}'" if output == "score" else str(at)
+            apart = float(abs(here[at] - there[at])) / spans[output]
+            yield Row(file, str(name), output, place, float(here[at]), float(there[at]), apart)
