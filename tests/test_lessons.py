@@ -179,6 +179,69 @@ def test_recordings_that_a_table_lists_stay_in_their_folds(runs):
     assert (len(found), len(found.labelled()), both.split.valid) == (20, 12, "next")
 
 
+@pytest.fixture(scope="module")
+def encoders(place, cache):
+    """Two encoders: `inner` hears at half the rate, `outer` has fold 1 to learn from."""
+    npid = {"name": "npid", "negatives": 4}
+    changes = {"stages.0.epochs": 1, "views": [{"name": "noise", "sigma": 0.1}]}
+    train.fit(recipe_for(place, npid, **changes, **{"frontend.sample_rate": RATE // 2}), place / "inner", cache=cache)
+    train.fit(recipe_for(place, npid, **changes, **{"split.fold": 2, "encoder.width": 6}), place / "outer", cache=cache)
+    return place
+
+
+def mimic(place, *names, **changes):
+    return recipe_for(place, {"name": "mimic", "teachers": [str(place / name) for name in names]}, **changes)
+
+
+def test_an_encoders_features_are_asked_once_and_are_those_of_an_evaluation(encoders, cache, monkeypatch):
+    made = learner(mimic(encoders, "inner", "outer"), cache)
+    inner, outer = model.load(encoders / "inner"), model.load(encoders / "outer")
+    assert made.objective.sizes == [inner.dim, outer.dim]
+    for clip, said in zip(made.source.manifest.clips, made.objective.bank, strict=True):
+        wave = torch.from_numpy(audio.read(clip.path, sample_rate=RATE // 2)[0]).reshape(1, 1, -1)
+        with torch.no_grad():
+            torch.testing.assert_close(inner(wave)[0], said[: inner.dim], rtol=1e-4, atol=1e-5)
+    monkeypatch.setattr(lessons, "load", lambda folder: pytest.fail("asked again"))
+    assert torch.equal(learner(mimic(encoders, "inner", "outer"), cache).objective.bank, made.objective.bank)
+
+
+def test_a_classifiers_features_and_answers_are_kept_apart(runs, cache):
+    said = learner(taught(runs, "own"), cache).objective.bank
+    made = learner(mimic(runs, "own"), cache).objective
+    assert (said.shape[-1], made.sizes) == (2, [model.load(runs / "own").backbone.dim])
+    assert isinstance(made.model, model.Backbone)
+
+
+def test_a_student_of_encoders_is_an_encoder_that_says_what_they_heard(encoders, cache, tmp_path):
+    result = train.fit(mimic(encoders, "inner", "outer"), tmp_path / "student", cache=cache)
+    assert (result["kind"], result["pretraining"]) == ("backbone", "transductive")
+    assert list(result["teachers"]) == [str(encoders / "inner"), str(encoders / "outer")]
+    heard = {name: set(json.loads((encoders / name / "heard.json").read_text())) for name in ("inner", "outer")}
+    assert set(json.loads((tmp_path / "student" / "heard.json").read_text())) == heard["inner"] | heard["outer"]
+    assert train.fit(mimic(encoders, "inner"), tmp_path / "clean", cache=cache)["pretraining"] == "inductive"
+    assert final(tmp_path / "student", cache=cache)["heard"] == 4
+    onward = plan.recognizer(encoders / "clips.csv", start=tmp_path / "student", fold=1)
+    tuned = train.fit(
+        onward.override({"split.fold": 1, "stages.0.epochs": 1, "batch": 4}), tmp_path / "rec", cache=cache
+    )
+    assert (tuned["kind"], tuned["pretraining"]) == ("classifier", "transductive")
+
+
+def test_a_stopped_student_of_encoders_goes_on_as_if_it_had_not_been(encoders, cache, tmp_path):
+    recipe = mimic(encoders, "inner", **{"stages.0.epochs": 3})
+    train.fit(recipe, tmp_path / "whole", cache=cache)
+
+    def stop(kind, row):
+        if kind == "epoch" and row["epoch"] == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train.fit(recipe, tmp_path / "torn", cache=cache, save_every=0, tell=stop)
+    train.fit(recipe, tmp_path / "torn", cache=cache)
+    whole, torn = (model.load(tmp_path / name).state_dict() for name in ("whole", "torn"))
+    assert all(torch.equal(value, torn[name]) for name, value in whole.items())
+
+
 @pytest.mark.parametrize(
     ("changes", "said"),
     [
@@ -224,6 +287,17 @@ def test_sound_without_labels_is_enough(runs, capsys, monkeypatch):
     student = model.load(runs / "student")
     assert (student.labels, student.backbone.specs["encoder"].name, student.window) == (("high", "low"), "small", 4000)
     assert json.loads((runs / "student" / "data.json").read_text())["clips"]["train"] == 8
+
+
+def test_encoders_and_sound_without_labels_make_a_small_encoder(encoders, capsys, monkeypatch):
+    small = "--epochs 1 --set encoder.width=4 --set precision=fp32"
+    command = f"distill --teacher inner --unlabelled field -o small {small}"
+    status, said = ossicle(command, encoders, capsys, monkeypatch)
+    assert status == 0, said
+    assert "wrote small\nnext  ossicle train LABELLED --from small -o runs/rec\n" in said
+    assert isinstance(model.load(encoders / "small"), model.Backbone)
+    status, said = ossicle("distill clips.csv --teacher own --teacher inner -o no", encoders, capsys, monkeypatch)
+    assert (status, "own knows classes and inner is an encoder" in said) == (2, True), said
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -101,10 +101,12 @@ def _refuse_uncut(recipe: Recipe, heard: int, learned: int) -> None:
         )
 
 
-def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet, lesson: Lesson | None = None) -> Any:
+def objective(
+    recipe: Recipe, train: Manifest, tell: Tell = quiet, lesson: Lesson | Sequence[Tensor] | None = None
+) -> Any:
     """What is trained: weights by the recipe's seed, then the encoder of the run or model that it starts from.
 
-    A student needs the `lesson` that its teachers give for these clips.
+    A student needs the `lesson` that its teachers give for these clips, answers or features.
     """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(draw.key(recipe.seed, "init"))
@@ -119,9 +121,11 @@ def objective(recipe: Recipe, train: Manifest, tell: Tell = quiet, lesson: Lesso
         if recipe.objective.name == "supervised":
             context["classifier"] = Classifier(model, train.classes, multilabel=train.multilabel)
             context["counts"] = torch.from_numpy(np.array([_count(train, label) for label in train.classes]))
-        if lesson is not None:
+        if isinstance(lesson, Lesson):
             context["classifier"] = Classifier(model, lesson.labels, multilabel=lesson.multilabel)
             context["lesson"] = lesson
+        elif lesson is not None:
+            context["features"] = lesson
         made = recipe.objective.build(OBJECTIVES, **context)
     if made.views.others and not isinstance(made, Contrastive | Joint):
         raise RecipeError(

@@ -1,8 +1,9 @@
-"""Teachers and clips to learn from -> a Lesson: (M, n, K) probabilities, asked once a clip, before the first step.
+"""Teachers and clips to learn from -> a Lesson, (M, n, K) probabilities, or M features (n, D), asked once a clip.
 
 Each teacher hears a clip as it would be evaluated: at its own rate, by its own front end and windows, in float32, and
-its answer is the mean over these windows. Answers are kept in the cache, by the SHA-256 of the teacher's weights and
-the content of the clip: another fold, another student and a run that goes on read them there.
+its answer is the mean over these windows. It is asked before the first step, and what it says is kept in the cache, by
+the SHA-256 of its weights and the content of the clip: another fold, another student and a run that goes on read it
+there.
 """
 
 from __future__ import annotations
@@ -17,30 +18,34 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any, Literal
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ossicle import machine
 from ossicle.assemble import sound_alike
 from ossicle.data.loader import DataError, Source, mixing
 from ossicle.data.manifest import Clip
 from ossicle.durable import write
-from ossicle.evaluate import predict
+from ossicle.evaluate import embed, predict
 from ossicle.material import Material, Tell, quiet
-from ossicle.model import Classifier, load
+from ossicle.model import Backbone, Classifier, load
 from ossicle.objectives.distill import Lesson
 from ossicle.recipe import Recipe, RecipeError, to_dict
 from ossicle.teachers import Teacher
 
+What = Literal["probability", "feature"]
 CHUNK = 256  # clips between two writes: what is lost when asking is stopped
 
 
-def lesson(recipe: Recipe, found: Material, tell: Tell = quiet) -> Lesson:
-    """What the recipe's teachers give for its training part. The student's labels are the data's or, where that has
-    none, the first teacher's.
+def lesson(recipe: Recipe, found: Material, tell: Tell = quiet) -> Lesson | tuple[Tensor, ...]:
+    """What the recipe's teachers give for its training part: answers by the student's labels, which are the data's or,
+    where that has none, the first teacher's; or the features (n, D) of each.
     """
+    if recipe.objective.name == "mimic":
+        return tuple(torch.from_numpy(answers(teacher, found, "feature", tell)) for teacher in found.teachers)
     first = found.teachers[0]
     labels = found.manifest.classes or first.labels
     if recipe.objective.args.get("hear") != "views":
@@ -57,52 +62,62 @@ def probabilities(teacher: Teacher, found: Material, labels: Sequence[str], tell
 
     DataError where an answer is no number.
     """
-    answers, began = Answers.of(teacher, found), time.monotonic()
+    return answers(teacher, found, "probability", tell)[:, [teacher.labels.index(label) for label in labels]]
+
+
+def answers(teacher: Teacher, found: Material, what: What, tell: Tell = quiet) -> np.ndarray:
+    """(n, K) probabilities by the teacher's own labels, or (n, D) features, as `probabilities` has them."""
+    kept, began = Answers.of(teacher, found, what), time.monotonic()
     content = found.prepared.digests
     names = [_name(content[clip.path], clip) if clip.path in content else b"" for clip in found.parts.train.clips]
-    known = answers.read()
+    known = kept.read()
     rows = {name: row for row, name in enumerate(names) if name and name not in known}
     if rows:
-        known |= _asked(teacher, found, rows, answers, tell)
+        known |= _asked(teacher, found, rows, kept, tell)
         taken = f"{len(rows)} clips in {time.monotonic() - began:.0f} s"
         tell("note", {"note": f"teacher {teacher.folder} was asked about {taken}"})
-    nothing = np.zeros(len(teacher.labels), np.float32)
-    said = np.stack([known.get(name, nothing) for name in names])
-    return said[:, [teacher.labels.index(label) for label in labels]]
+    nothing = np.zeros(len(next(iter(known.values()), teacher.labels)), np.float32)
+    return np.stack([known.get(name, nothing) for name in names])
 
 
 def _asked(
-    teacher: Teacher, found: Material, rows: dict[bytes, int], answers: Answers, tell: Tell
+    teacher: Teacher, found: Material, rows: dict[bytes, int], kept: Answers, tell: Tell
 ) -> dict[bytes, np.ndarray]:
     """The answers about these rows of the training part, which are kept as they come."""
     model, part = _awake(teacher), found.parts.train
     paths = dict.fromkeys(part.clips[row].path for row in rows.values())
-    heard = {"sample_rate": model.sample_rate, "channels": mixing(model.channels)}
+    heard: dict[str, Any] = {"sample_rate": model.sample_rate, "channels": mixing(model.channels)}
     bad = found.cache.prepare(paths, **heard).bad
     source = Source(part, found.cache, model.sample_rate, model.channels, frozenset(bad))
     made: dict[bytes, np.ndarray] = {}
     for start in range(0, len(rows), CHUNK):
         names = list(rows)[start : start + CHUNK]
         few = replace(source, manifest=part.select([rows[name] for name in names]))
-        said = predict(model, few, hop=teacher.hop).probability
+        said = _said(model, few, kept.what, teacher.hop)
         if not np.isfinite(said).all():
             raise DataError(
                 f"teacher {teacher.folder} gives answers that are no numbers: train it anew, or leave it out"
             )
-        answers.add(names, said)
+        kept.add(names, said)
         made |= dict(zip(names, said, strict=True))
         tell("teach", {"done": len(made), "total": len(rows)})
     return made
 
 
-def _awake(teacher: Teacher) -> Classifier:
-    model = load(teacher.folder)
-    assert isinstance(model, Classifier)
-    return model.to(machine.device()).requires_grad_(False)
+def _said(model: Backbone | Classifier, few: Source, what: What, hop: float | None) -> np.ndarray:
+    if isinstance(model, Classifier):
+        made: np.ndarray = getattr(predict(model, few, hop=hop), what)
+        return made
+    return embed(model, few, hop=hop)[0]
 
 
-def _in_order(model: Classifier, labels: Sequence[str]) -> Classifier:
+def _awake(teacher: Teacher) -> Backbone | Classifier:
+    return load(teacher.folder).to(machine.device()).requires_grad_(False)
+
+
+def _in_order(model: Backbone | Classifier, labels: Sequence[str]) -> Classifier:
     """The same classifier, its classes in this order."""
+    assert isinstance(model, Classifier), "teachers agree on classes"
     rows = [model.labels.index(label) for label in labels]
     model.head.weight = nn.Parameter(model.head.weight[rows], requires_grad=False)
     model.head.bias = nn.Parameter(model.head.bias[rows], requires_grad=False)
@@ -127,19 +142,21 @@ def _name(content: str, clip: Clip) -> bytes:
 @dataclass(frozen=True)
 class Answers:
     """What is known of one teacher's answers: files in `folder`, each written once, of (n, 16) names and (n, K)
-    probabilities. Who else writes there, or deletes, does no harm.
+    probabilities or (n, D) features, as `what` has it. Who else writes there, or deletes, does no harm.
     """
 
     folder: Path
+    what: What
 
     @classmethod
-    def of(cls, teacher: Teacher, found: Material) -> Answers:
+    def of(cls, teacher: Teacher, found: Material, what: What) -> Answers:
         """Those of these weights, asked in windows that far apart, in the cache of the sound."""
-        name = hashlib.sha256(f"{teacher.sha256}:{teacher.hop}".encode()).hexdigest()[:32]
-        return cls(found.cache.folder.parent / "answers-1" / name)
+        asked = f"{teacher.sha256}:{teacher.hop}" + (":feature" if what == "feature" else "")
+        name = hashlib.sha256(asked.encode()).hexdigest()[:32]
+        return cls(found.cache.folder.parent / "answers-1" / name, what)
 
     def read(self) -> dict[bytes, np.ndarray]:
-        """Each clip's probabilities (K,) by its name; files that are damaged or gone count as never written."""
+        """Each clip's row by its name; files that are damaged or gone count as never written."""
         known: dict[bytes, np.ndarray] = {}
         for path in sorted(self.folder.glob("*.npz")):
             with suppress(OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):

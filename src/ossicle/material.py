@@ -114,7 +114,7 @@ def gather(
     """
     cache = cache or Cache()
     manifest, teachers = dealt(recipe.data.build(DATASETS), recipe), teachers_of(recipe)
-    if teachers:
+    if recipe.objective.name == "distill":
         agree(teachers, manifest, hard=recipe.objective.args.get("hard", 0.0))
     supervised, split = recipe.objective.name == "supervised", recipe.split
     purpose: Literal["train", "pretrain"] = "train" if supervised else "pretrain"
@@ -245,11 +245,16 @@ def stamp(start: str | None, test: list[str], teachers: Iterable[Path] = ()) -> 
     """What pretraining heard of the test part: "transductive" if any of it, "inductive" if nothing, "none" without it.
 
     "unknown" where the start is a bare model that does not tell. Teachers are asked the same, but any of it that one of
-    them heard, be it with labels, is "leaky". The worst of all is what counts.
+    them heard who knows classes, be it with labels, is "leaky". The worst of all is what counts.
     """
     said = ["none"] if start is None else [_stamp(start, test, "transductive")]
-    said += [_stamp(teacher, test, "leaky") for teacher in teachers]
+    said += [_stamp(teacher, test, "transductive" if _is_encoder(teacher) else "leaky") for teacher in teachers]
     return next(each for each in ("leaky", "transductive", "unknown", "inductive", "none") if each in said)
+
+
+def _is_encoder(run: Path) -> bool:
+    done = run / "result.json"
+    return done.exists() and read_json(done).get("kind") == "backbone"
 
 
 def _stamp(before: str | Path, test: list[str], stained: str) -> str:

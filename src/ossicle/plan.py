@@ -210,17 +210,19 @@ def student(
     seconds: float | None = None,
     sample_rate: int | None = None,
 ) -> Recipe:
-    """The published small CNN on log-mel images, or what `start` hears and sees by, taught by one run or several.
+    """The published small CNN on log-mel images, or what `start` hears and sees by, taught by one run or several: a
+    classifier by classifiers, which learns what they say; an encoder by encoders, which learns their features.
 
     Its window is the first teacher's, which answers about whole windows: `unlabelled` recordings, sources too, are cut
     into as long clips, keep their folds, and may be all there is to learn from. Where a teacher's folder holds one run
     a fold, each fold has its own. RecipeError where there is nothing to learn from, or nobody to teach.
     """
     if not taught_by:
-        raise RecipeError("a student needs a teacher: give a run that knows classes, --teacher runs/rec")
+        raise RecipeError("a student needs a teacher: give a run that knows classes, or an encoder, --teacher runs/rec")
     alone = fold is None and not folds
     placed = [one_or_all(each, fold, folds) for each in taught_by]
-    heard = teachers.read(choices(placed[0], fold)[0]).frontend.build(FRONTENDS)
+    read = [teachers.read(choices(place, fold)[0]) for place in placed]
+    encoders, heard = _all_encoders(read), read[0].frontend.build(FRONTENDS)
     window = seconds or heard.seconds
     named, labelled = _joined(None if source is None else data(source), unlabelled, window)
     fold = TEST if alone and source is not None and data(source).name in ONE_TEST else fold
@@ -234,13 +236,28 @@ def student(
         name="distill",
         data=named,
         **built,
-        objective=Spec("distill", {"teachers": placed}),
+        objective=Spec("mimic" if encoders else "distill", {"teachers": placed}),
         views=(Spec("roll"), Spec("noise", {"sigma": NOISE}), Spec("specaugment")),
         stages=(STUDENT,),
         batch=BATCH,
+        watch=10 if encoders else 1,
     )
+    if encoders:
+        return recipe
     valid = "next" if labelled else None
     return recipe.override({"split.fold": fold, "split.valid": valid}) if alone else recipe
+
+
+def _all_encoders(taught_by: Sequence[teachers.Teacher]) -> bool:
+    """Whether no teacher knows classes. RecipeError where some do and some do not."""
+    kinds = {bool(each.labels): each.folder for each in taught_by}
+    if len(kinds) > 1:
+        raise RecipeError(
+            f"{kinds[True]} knows classes and {kinds[False]} is an encoder: a student learns what teachers say or what "
+            f"their features are. Take one kind, or train the encoder first: ossicle train LABELLED --from "
+            f"{kinds[False]} -o runs/teacher"
+        )
+    return False in kinds
 
 
 def _joined(named: Spec | None, unlabelled: Sequence[str | Path], window: float) -> tuple[Spec, bool]:

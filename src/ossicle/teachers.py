@@ -1,6 +1,4 @@
-"""Who teaches a student: runs or models that know classes, read without their weights, and whether all mean the same
-classes.
-"""
+"""Who teaches a student: runs or models, read without their weights, and whether all mean the same classes."""
 
 from __future__ import annotations
 
@@ -14,11 +12,15 @@ from ossicle.durable import read_json
 from ossicle.plain import digest
 from ossicle.recipe import Recipe, RecipeError, Spec
 
+TAUGHT = ("distill", "mimic")
+"""The objectives of students, who learn what teachers say of a clip and what they make of it."""
+
 
 @dataclass(frozen=True)
 class Teacher:
-    """A classifier in a folder, a run's or a model's. `frontend` is what it hears by, `hop` the seconds from window to
-    window where it is asked about a clip longer than its own (None: a window); `sha256` names weights and config.
+    """A model in a folder, a run's or a model's own; an encoder has no `labels`. `frontend` is what it hears by, `hop`
+    the seconds from window to window where it is asked about a clip longer than its own (None: a window); `sha256`
+    names weights and config.
     """
 
     folder: Path
@@ -31,7 +33,7 @@ class Teacher:
 
 
 def read(folder: str | Path) -> Teacher:
-    """The teacher in a folder. RecipeError where there is no finished one, or it knows no classes."""
+    """The teacher in a folder. RecipeError where there is no finished one."""
     folder = Path(folder)
     run = (folder / "recipe.json").is_file()
     place = folder / "model" if run else folder
@@ -39,16 +41,11 @@ def read(folder: str | Path) -> Teacher:
         reason = "is a run that is not finished" if run else "holds no model"
         raise RecipeError(f"teacher {folder} {reason}: give a finished run, or a model's folder")
     config = read_json(place / CONFIG)
-    if config.get("kind") != "classifier":
-        raise RecipeError(
-            f"teacher {folder} is an encoder, which knows no classes: train it first, "
-            f"ossicle train LABELLED --from {folder} -o runs/teacher"
-        )
     frontend = dict(config["frontend"])
     return Teacher(
         folder,
-        tuple(config["labels"]),
-        bool(config["multilabel"]),
+        tuple(config.get("labels", ())),
+        bool(config.get("multilabel")),
         Spec(frontend.pop("name"), frontend),
         int(config["channels"]),
         read_json(folder / "recipe.json").get("hop") if run else None,
@@ -58,7 +55,7 @@ def read(folder: str | Path) -> Teacher:
 
 def teachers_of(recipe: Recipe) -> tuple[Teacher, ...]:
     """A recipe's teachers, `{fold}` and `{seed}` filled in; none where it is not for a student."""
-    if recipe.objective.name != "distill":
+    if recipe.objective.name not in TAUGHT:
         return ()
     named = recipe.objective.args.get("teachers")
     if not isinstance(named, list | tuple) or not named or not all(isinstance(name, str) for name in named):
@@ -67,9 +64,15 @@ def teachers_of(recipe: Recipe) -> tuple[Teacher, ...]:
 
 
 def agree(teachers: Sequence[Teacher], manifest: Manifest, *, hard: float = 0.0) -> None:
-    """RecipeError where teachers, or the data's labels if it has any, are not of the same classes; their order may
-    differ. `hard` asks for labels.
+    """RecipeError where teachers, or the data's labels if it has any, are not of the same classes, or of none; their
+    order may differ. `hard` asks for labels.
     """
+    for teacher in teachers:
+        if not teacher.labels:
+            raise RecipeError(
+                f"teacher {teacher.folder} is an encoder, which knows no classes: train it first, ossicle train "
+                f"LABELLED --from {teacher.folder} -o runs/teacher, or learn its features by the objective 'mimic'"
+            )
     first, *others = teachers
     for other in others:
         _refuse_unlike(str(first.folder), first, str(other.folder), other.labels, several=other.multilabel)

@@ -92,8 +92,7 @@ def pretrain(
         recipe = plan.pretraining(named, start=start, fold=learning.fold, folds=folds, **heard)
     asked = given(**{"split.transductive": transductive or None})
     print(learn(recipe.override(asked | learning.changes()), out, **learning.ways(), folds=folds))
-    same = " --folds" if folds else "" if learning.fold is None else f" --fold {learning.fold}"
-    close(out, next=f"ossicle train {_labelled(source, out)} --from {shown(out)} -o runs/rec{same}")
+    close(out, next=_train_on(source, out, folds, learning.fold))
     return 0
 
 
@@ -139,7 +138,9 @@ def distill(
     source: str | None = None,
     /,
     *,
-    teacher: Annotated[tuple[str, ...], option("A run that knows classes; give several for an ensemble.")],
+    teacher: Annotated[
+        tuple[str, ...], option("A run that knows classes, or an encoder; give several of a kind for an ensemble.")
+    ],
     out: Out,
     unlabelled: Annotated[
         tuple[str, ...], option("DIR, CSV or esc10:PATH to learn from too, labels unused; its test fold is left out.")
@@ -162,7 +163,8 @@ def distill(
 ) -> int:
     """Teach a small student what one run or several know: DIR, CSV or esc10:PATH, and recordings without labels.
 
-    Without either --fold or --folds, one fold is held out to calibrate on.
+    Of classifiers it learns what they say of a clip, and where neither --fold nor --folds is given, one fold is held
+    out to calibrate on; of encoders it learns their features, and is one itself, without labels.
     """
     for each in (source, *unlabelled):
         _refuse_nowhere(each, start)
@@ -175,6 +177,9 @@ def distill(
     asked = given(**{f"objective.{name}": value for name, value in ways.items()})
     recipe = recipe.override(asked | learning.changes())
     print(learn(recipe, out, **learning.ways(), folds=folds))
+    if recipe.objective.name == "mimic":
+        close(out, next=_train_on(source, out, folds, learning.fold))
+        return 0
     after = "report" if folds else "export" if source is None or recipe.split.fold is None else "evaluate"
     close(out, next=f"ossicle {after} {shown(out)}{' -o bundle/' if after == 'export' else ''}")
     return 0
@@ -250,9 +255,11 @@ def _refuse_nowhere(source: str | None, *starts: str | None) -> None:
             raise UsageError(f"{start} is not there: give the folder of a finished run, or of a model")
 
 
-def _labelled(source: str, out: Path) -> str:
-    """The source of a pretraining, if it has labels to train on next; else a word in its place."""
+def _train_on(source: str | None, out: Path, folds: bool, fold: int | None) -> str:
+    """What comes after an encoder: training on its source, if that has labels, else on a word in its place."""
     from ossicle.durable import read_json
 
+    same = " --folds" if folds else "" if fold is None else f" --fold {fold}"
     found = next((path for path in (out / "data.json", *out.glob("*/data.json")) if path.is_file()), None)
-    return shlex.quote(source) if found and read_json(found)["classes"] else "LABELLED"
+    labelled = shlex.quote(source) if source and found and read_json(found)["classes"] else "LABELLED"
+    return f"ossicle train {labelled} --from {shown(out)} -o runs/rec{same}"

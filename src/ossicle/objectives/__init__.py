@@ -3,7 +3,15 @@
 from ossicle.objectives.contrastive import Contrastive
 from ossicle.objectives.distill import Distill
 from ossicle.objectives.joint import Joint
+from ossicle.objectives.mimic import Mimic
 from ossicle.objectives.npid import NPID
 from ossicle.objectives.supervised import Supervised
 
-OBJECTIVES = {"npid": NPID, "contrastive": Contrastive, "joint": Joint, "supervised": Supervised, "distill": Distill}
+OBJECTIVES = {
+    "npid": NPID,
+    "contrastive": Contrastive,
+    "joint": Joint,
+    "supervised": Supervised,
+    "distill": Distill,
+    "mimic": Mimic,
+}
