@@ -1,4 +1,4 @@
-"""The recipes of cross-task pretraining: the numbers of table 2, the three strategies, and CMAM's rate."""
+"""The recipes of cross-task pretraining: the numbers of tables 2 and 3, the three strategies, CMAM's rate, teachers."""
 
 import math
 from pathlib import Path
@@ -21,6 +21,15 @@ TABLE_2 = {  # of the document: TUT and TAU, %
     "cmam-scratch": (83.2, 65.1),
     "cmam-features": (85.8, 68.8),
     "cmam-finetuned": (83.1, 65.3),
+}
+TABLE_3 = {
+    "alone": (81.7, 66.5),
+    "jrm-features": (82.0, 66.6),
+    "jrm-finetuned": (82.1, 66.7),
+    "cmam-features": (83.1, 67.2),
+    "cmam-finetuned": (82.6, 66.8),
+    "jrm-finetuned-and-cmam-features": (84.3, 67.7),
+    "averaged": (None, None),
 }
 
 
@@ -62,3 +71,19 @@ def test_rates_and_lengths_are_the_documents(name):
             wanted = noam if way.startswith("cmam") else 1e-3
             assert stage.lr * pace.rate == pytest.approx(wanted, rel=1e-3)
             assert pace.momentum is None
+
+
+@pytest.mark.parametrize("name", CLIPS)
+def test_every_row_of_table_3_is_taught_by_its_rows_of_table_2(name):
+    found, teachers = ways(f"students-{name}"), ways(name)
+    assert list(found) == list(TABLE_3)
+    for way, published in TABLE_3.items():
+        read, expected = found[way], published[list(CLIPS).index(name)]
+        assert read.expect == ({} if expected is None else {"accuracy": pytest.approx(expected / 100)})
+        assert (read.encoder, read.data, read.batch) == (teachers["base"].encoder, teachers["base"].data, 64)
+        rows = "jrm-finetuned-and-cmam-features" if way == "averaged" else way
+        asked = [] if way == "alone" else [f"runs/crosstask-{name}/{row}/fold{{fold}}" for row in rows.split("-and-")]
+        assert list(read.objective.args.get("teachers", ())) == asked
+        assert {place.split("/")[2] for place in asked} <= teachers.keys()
+        copies = (400, "augmented") if "-and-" in way else (200, None)
+        assert (read.stages[0].epochs, read.objective.args.get("how")) == copies
