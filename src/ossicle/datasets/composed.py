@@ -81,7 +81,7 @@ def compose(
     places: int = 2,
     per_scene: int = 15,
     mixtures: int = 300,
-    unlabelled: int = 5,
+    unlabelled: int = 50,
     seconds: float = 10.0,
     sample_rate: int = 16_000,
     seed: int = 0,
