@@ -135,7 +135,7 @@ def test_listen_hears_a_pipe(place, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(samples)))
     status, out, _ = ossicle("listen bundle - --format csv --on 0.3", place[0])
     assert status == 0
-    assert out.splitlines()[0] == "source,label,start,stop,score"
+    assert out.splitlines()[0] == "source,label,start,stop,score,time"
     assert all(line.startswith("-,") for line in out.splitlines()[1:])
 
 

@@ -14,7 +14,9 @@ import torch
 from ossicle import audio, evaluate, plan, train
 from ossicle.data.cache import Cache
 from ossicle.deploy.bundle import load as load_bundle
+from ossicle.deploy.formats import FORMATS
 from ossicle.deploy.listen import listen
+from ossicle.deploy.output import Output
 from ossicle.model import Backbone, Classifier, load
 from ossicle.recipe import Recipe, RecipeError, Spec, from_dict
 from ossicle.ship import ship
@@ -131,12 +133,14 @@ def test_a_stereo_bundle_hears_files_and_pipes_of_one_or_two_channels(
     for number in range(12):
         name, lines, faults = ("high", "low")[number % 2], [], []
         file = sounds / f"{number}.wav"
-        assert listen(recognizer, [file], write=lines.append, report=faults.append, on=0.5) == 0
+        assert listen(recognizer, [file], Output(FORMATS["jsonl"], lines.append), report=faults.append, on=0.5) == 0
         assert [json.loads(line)["label"] for line in lines] == [name]
         samples = soundfile.read(file, dtype="int16", always_2d=True)[0]
         piped: list[str] = []
         how = {"pipe": io.BytesIO(samples.tobytes()), "channels": samples.shape[1], "sample_rate": RATE}
-        assert listen(recognizer, ["-"], write=piped.append, report=faults.append, on=0.5, **how) == 0
+        assert (
+            listen(recognizer, ["-"], Output(FORMATS["jsonl"], piped.append), report=faults.append, on=0.5, **how) == 0
+        )
         assert [json.loads(line)["label"] for line in piped] == [name]
 
 

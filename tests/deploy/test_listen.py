@@ -12,7 +12,9 @@ import pytest
 import soundfile
 
 from ossicle.deploy.bundle import load
+from ossicle.deploy.formats import FORMATS, named
 from ossicle.deploy.listen import listen
+from ossicle.deploy.output import Output
 
 from .conftest import HOP, RATE, WINDOW, write_bundle
 
@@ -26,11 +28,12 @@ class Heard:
 
     def __init__(self, bundle, sources, **options):
         self.lines, self.reports = [], []
-        options = {"write": self.lines.append, "report": lambda line: self.reports.append(json.loads(line))} | options
-        self.code = listen(load(bundle), sources, **options)
+        output = Output(named(options.pop("format", "jsonl")), self.lines.append)
+        options = {"report": lambda line: self.reports.append(json.loads(line))} | options
+        self.code = listen(load(bundle), sources, output, **options)
 
     def events(self, label="loud"):
-        return [event for event in map(json.loads, self.lines) if event["label"] == label]
+        return [event for event in map(json.loads, self.lines) if event.get("label") == label]
 
 
 def put(path: Path, wave, rate=RATE, **how):
@@ -135,7 +138,7 @@ def test_events_of_a_pipe_come_while_it_is_open(loudness):
             return self.raw.read(size)
 
     lines: list[str] = []
-    assert listen(load(loudness), ["-"], pipe=Endless(), write=lines.append) == 0
+    assert listen(load(loudness), ["-"], Output(FORMATS["jsonl"], lines.append), pipe=Endless()) == 0
     assert sum('"loud"' in line for line in lines) == 2
     assert lines[-1].startswith('{"source": "-", "label": "quiet"'), "the event that had begun is told"
 
@@ -148,7 +151,7 @@ def test_formats_and_thresholds(loudness, tmp_path):
     assert any("loud" in line for line in Heard(loudness, [path], format="text").lines)
     assert Heard(loudness, [path], on=0.95).events() == []
     assert Heard(loudness, [path], min_seconds=2).events() == []
-    with pytest.raises(ValueError, match="unknown format 'xml'; known: json, csv, text"):
+    with pytest.raises(ValueError, match="unknown format 'xml'; known: jsonl, csv, text, audacity, raven"):
         Heard(loudness, [path], format="xml")
 
 
@@ -178,12 +181,14 @@ def test_a_recording_of_nothing_is_told_however_short(loudness, tmp_path):
 PEAK = """
 import resource, sys
 from ossicle.deploy.bundle import load
+from ossicle.deploy.formats import FORMATS
 from ossicle.deploy.listen import listen
+from ossicle.deploy.output import Output
 recognizer = load(sys.argv[1])
 recognizer([0.0] * 8000)
 idle = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 lines = []
-assert listen(recognizer, sys.argv[2:], write=lines.append) == 0
+assert listen(recognizer, sys.argv[2:], Output(FORMATS['jsonl'], lines.append)) == 0
 print(len(lines), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - idle)
 """
 

@@ -8,6 +8,7 @@
     resample.py   other rates, and where a part of a file lies on the whole's own grid
     container.py  what the bytes around the sound promise; mpeg.py: MP3's
     splice.py     a header mended in memory
+    guano.py      what a recorder wrote beside the sound
     opening.py    regular files and nothing else; digest
     errors.py     AudioError
 
@@ -18,6 +19,7 @@ not finite, and nothing returns fewer samples than a header promised without say
 
 from ossicle.audio.errors import AudioError, shown
 from ossicle.audio.files import blocks, probe, read
+from ossicle.audio.guano import guano
 from ossicle.audio.opening import digest
 from ossicle.audio.raw import read_raw
 from ossicle.audio.sound import FORMATS, AudioInfo, Sound
@@ -34,6 +36,7 @@ __all__ = [
     "digest",
     "examine",
     "fit",
+    "guano",
     "probe",
     "read",
     "read_raw",

@@ -1,16 +1,14 @@
-"""Verbs for what was learned: evaluate, size, listen, report; and demo, which is all of them."""
+"""Verbs for what was learned: evaluate, size, report; and demo, which is all of them."""
 
 from __future__ import annotations
 
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal
-
-from cyclopts import Parameter
+from typing import Annotated
 
 from ossicle.cli.app import DONE, REFUSED, STOPPED, app, close, shown
-from ossicle.options import UsageError, given, option
+from ossicle.options import UsageError, option
 from ossicle.sentences import sentence
 
 
@@ -79,45 +77,6 @@ def size(
     if not json:
         close(next=f"ossicle {onward(found, shown(folder))}")
     return 0
-
-
-@app.command
-def listen(
-    bundle: Path,
-    /,
-    *sources: Annotated[str, Parameter(allow_leading_hyphen=True, help="FILE, DIR or -.")],
-    format: Annotated[Literal["json", "csv", "text"], option("How events are written.")] = "json",
-    on: Annotated[float | None, option("The score from which an event begins.")] = None,
-    off: Annotated[float | None, option("The score under which it ends [default: 0.7 of --on].")] = None,
-    min_seconds: Annotated[float | None, option("Events shorter than this are left out.")] = None,
-    gap_seconds: Annotated[float | None, option("Pauses up to this do not end an event.")] = None,
-    rate: Annotated[int | None, option("Of `-`: its sample rate [default: the model's].")] = None,
-    channels: Annotated[int, option("Of `-`: interleaved channels.")] = 1,
-    encoding: Annotated[Literal["s16le", "f32le"], option("Of `-`: what a sample is.")] = "s16le",
-    threads: Annotated[int, option("CPU threads to use.")] = 1,
-) -> int:
-    """Events in FILE..., in all sound below DIR, or in raw samples from standard input (`-`)."""
-    from ossicle.deploy.bundle import load
-    from ossicle.deploy.listen import HEADINGS, listen, to_output
-
-    if not sources:
-        raise UsageError("nothing to listen to: give files, a folder, or - for raw samples from standard input")
-    if unknown := [source for source in sources if source.startswith("--") and not Path(source).exists()]:
-        raise UsageError(f"{unknown[0]} is no option of listen, and no file: ossicle listen --help")
-    off = 0.7 * on if off is None and on is not None else off
-    thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
-    how: dict[str, Any] = {"format": format, "sample_rate": rate, "channels": channels, "encoding": encoding}
-    lines = -(format in HEADINGS)
-
-    def write(line: str) -> None:
-        nonlocal lines
-        lines += 1
-        to_output(line)
-
-    status = listen(load(bundle, threads), sources, write=write, **how, **thresholds)
-    hint = "" if lines else "; --on 0.3 tells of fainter ones"
-    print(f"{lines} events{hint}", file=sys.stderr)
-    return status
 
 
 @app.command

@@ -6,10 +6,7 @@ a score that wavers around one threshold is one event and not ten. Where sound i
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -85,41 +82,3 @@ class _Track:
             return None
         ended, self.event = self.event, Event(self.label, window.start, window.stop, score) if self.sounding else None
         return ended
-
-
-def json_line(event: Event, source: str) -> str:
-    """One JSON object; whatever is in the file's name is escaped, so that an event is one line."""
-    values = {"source": source, "label": event.label, "start": round(event.start, 3), "stop": round(event.stop, 3)}
-    return json.dumps(values | {"score": round(event.score, 4)})
-
-
-def csv_line(event: Event, source: str) -> str:
-    """source, label, start, stop, score as RFC 4180 has it: quoted where a comma, a quote or a line break needs it."""
-    line = io.StringIO()
-    values = (source, event.label, f"{event.start:.3f}", f"{event.stop:.3f}", f"{event.score:.4f}")
-    csv.writer(line).writerow(_printable(value) for value in values)
-    return line.getvalue().removesuffix("\r\n")
-
-
-def text_line(event: Event, source: str) -> str:
-    """For people: `0:01:02.500  0:01:04.000   93 %  dog   garden.wav`."""
-    span = f"{_clock(event.start)}  {_clock(event.stop)}"
-    return f"{span}  {event.score:4.0%}  {_one_line(event.label)}  {_one_line(source)}".rstrip()
-
-
-FORMATS: dict[str, Callable[[Event, str], str]] = {"json": json_line, "csv": csv_line, "text": text_line}
-HEADINGS = {"csv": "source,label,start,stop,score"}
-
-
-def _printable(text: str) -> str:
-    """Bytes of a name that are no UTF-8 (kept by Python as lone surrogates) become escapes that any terminal prints."""
-    return text.encode("utf-8", "backslashreplace").decode("utf-8")
-
-
-def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
-
-
-def _clock(seconds: float) -> str:
-    whole, thousandths = divmod(round(seconds * 1000), 1000)
-    return f"{whole // 3600}:{whole // 60 % 60:02}:{whole % 60:02}.{thousandths:03}"

@@ -45,7 +45,11 @@ class Stream:
     told by `faults`. So are samples that the source lost, up to a window of them; where it lost more, the sound before
     and the sound after are heard as two recordings, each with its place in time. Digital silence of `silent_seconds`
     and more, and a source that has nothing else, is told too.
+
+    `keep`, where it is set, is given every window with the (C, t) samples that it was made of, which will change.
     """
+
+    keep: Callable[[Window, np.ndarray], None] | None = None
 
     def __init__(
         self,
@@ -181,7 +185,10 @@ class Stream:
         score, feature = self._recognize(audio.fit(wave, self.window, policy=self.policy).copy()[None])
         span = (self._origin + start / self.sample_rate, self._origin + stop / self.sample_rate)
         anew, self._anew = self._anew, False
-        return Window(*span, score[0], feature[0], anew)
+        window = Window(*span, score[0], feature[0], anew)
+        if self.keep is not None:
+            self.keep(window, wave)
+        return window
 
 
 def _positive(**lengths: int) -> None:

@@ -1,0 +1,106 @@
+"""The verb that hears: listen, to files, folders, a pipe and a microphone."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from cyclopts import Parameter
+
+from ossicle.cli.app import app, shown
+from ossicle.options import UsageError, given, option
+
+
+@Parameter(name="*")
+@dataclass(frozen=True, kw_only=True)
+class Live:
+    """Where sound comes from that is no file."""
+
+    rate: Annotated[int | None, option("Of `-` or --mic: its sample rate [default: the model's; the device's].")] = None
+    channels: Annotated[int, option("Of `-`: interleaved channels; of --mic: those to record.")] = 1
+    encoding: Annotated[Literal["s16le", "f32le"], option("Of `-`: what a sample is.")] = "s16le"
+    mic: Annotated[bool, option("Listen to a microphone.")] = False
+    device: Annotated[str | None, option("Of --mic: a part of its name [default: the system's].")] = None
+
+
+@app.command
+def listen(
+    bundle: Path,
+    /,
+    *sources: Annotated[str, Parameter(allow_leading_hyphen=True, help="FILE, DIR or -.")],
+    format: Annotated[
+        Literal["jsonl", "csv", "text", "audacity", "raven"], option("How events are written.")
+    ] = "jsonl",
+    out: Annotated[
+        str | None, option("A file for the events, or DIR/ for one a recording; goes on.", "--out", "-o")
+    ] = None,
+    on: Annotated[float | None, option("The score from which an event begins.")] = None,
+    off: Annotated[float | None, option("The score under which it ends [default: 0.7 of --on].")] = None,
+    min_seconds: Annotated[float | None, option("Events shorter than this are left out.")] = None,
+    gap_seconds: Annotated[float | None, option("Pauses up to this do not end an event.")] = None,
+    zone: Annotated[str | None, option("Time zone of recordings that name none: Europe/Berlin, +02:00.")] = None,
+    shard: Annotated[str, option("I/N: of a folder's files, this part of so many.")] = "1/1",
+    clips: Annotated[Path | None, option("A folder for each class's best segments, to check them.")] = None,
+    clips_each: Annotated[int, option("Of --clips: how many a class.")] = 10,
+    live: Live = Live(),
+    threads: Annotated[int, option("CPU threads to use.")] = 1,
+) -> int:
+    """Events in FILE..., in all sound below DIR, in raw samples from standard input (`-`) or at a microphone (--mic).
+
+    With -o, what was heard before is not heard again.
+    """
+    from ossicle.deploy import output as outputs
+    from ossicle.deploy import when
+    from ossicle.deploy.bundle import load
+    from ossicle.deploy.clips import Clips
+    from ossicle.deploy.formats import named
+    from ossicle.deploy.listen import PIPE, Shard, settings, to_output
+    from ossicle.deploy.listen import listen as hear
+    from ossicle.deploy.mic import Microphone
+
+    _check(sources, live)
+    off = 0.7 * on if off is None and on is not None else off
+    thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
+    recognizer = load(bundle, threads)
+    tz, part = None if zone is None else when.zone(zone), Shard.of(shard)
+    ways: dict[str, Any] = {"live": live.mic or PIPE in sources, "several": len(sources) != 1 or _is_folder(sources[0])}
+    microphone = Microphone(live.device, rate=live.rate, channels=live.channels) if live.mic else None
+    first = thresholds.get("on", recognizer.config.thresholds["on"])
+    keep = {"on": first, "sample_rate": recognizer.sample_rate, "each": clips_each}
+    keeper = None if clips is None else Clips(clips, recognizer.labels, **keep)
+    how = settings(recognizer, format=format, zone=tz, shard=part, **thresholds)
+    output = outputs.to(out, named(format), how, **ways) if out else outputs.Output(named(format), to_output)
+    raw: dict[str, Any] = {"sample_rate": live.rate, "channels": live.channels, "encoding": live.encoding}
+    try:
+        status = hear(
+            recognizer,
+            sources,
+            output,
+            **raw,
+            microphone=microphone,
+            zone=tz,
+            shard=part,
+            clips=keeper,
+            **thresholds,
+        )
+    finally:
+        output.close()
+    hint = "" if output.total else "; --on 0.3 tells of fainter ones"
+    where = f" in {shown(Path(out))}" if out else ""
+    print(f"{output.total} events{where}{hint}", file=sys.stderr)
+    return status
+
+
+def _check(sources: tuple[str, ...], live: Live) -> None:
+    if not sources and not live.mic:
+        raise UsageError("nothing to listen to: give files, a folder, - for raw samples from standard input, or --mic")
+    if unknown := [source for source in sources if source.startswith("--") and not Path(source).exists()]:
+        raise UsageError(f"{unknown[0]} is no option of listen, and no file: ossicle listen --help")
+    if live.device and not live.mic:
+        raise UsageError("--device names a microphone: add --mic, or leave it out")
+
+
+def _is_folder(source: str) -> bool:
+    return Path(source).is_dir()

@@ -1,0 +1,90 @@
+"""The best segments of each class, as FLAC files in a folder a class, for people to check: never more than so many."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ossicle import audio
+from ossicle.deploy.stream import Window
+
+_SCORE = re.compile(r"(\d\.\d{4}) ")
+_UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[\ud800-\udfff]')
+
+
+@dataclass(frozen=True)
+class _Clip:
+    score: float
+    path: Path
+    source: str = ""
+    stop: float = 0.0
+
+
+class Clips:
+    """Keeps the `each` windows of highest score of every label, of those that reach the label's threshold `on`.
+
+    Windows that overlap or touch a kept one of the same source are one segment, and the best stands for it. A file is
+    `FOLDER/label/0.9312 source 12.500s.flac`, at the model's `sample_rate`, no louder than full scale. Clips of earlier
+    times that lie in the folder count.
+    """
+
+    def __init__(
+        self, folder: Path, labels: Sequence[str], *, on: float | Sequence[float], sample_rate: int, each: int = 10
+    ) -> None:
+        if each < 1:
+            raise ValueError(f"{each} clips a class: at least 1 was wanted")
+        self._rate, self._each = sample_rate, each
+        self._on = np.broadcast_to(np.asarray(on, dtype=float), len(labels)).tolist()
+        self._folders = [folder / _safe(label) for label in labels]
+        self._best = [_found(place) for place in self._folders]
+        self._last: list[_Clip | None] = [None] * len(labels)
+
+    def keep(self, source: str, window: Window, wave: np.ndarray) -> None:
+        """Looks at one window and its (C, t) samples. OSError where a file cannot be written."""
+        for label, score in enumerate(window.score.tolist()):
+            if score >= self._on[label]:
+                self._consider(label, score, source, window, wave)
+
+    def _consider(self, label: int, score: float, source: str, window: Window, wave: np.ndarray) -> None:
+        best, last = self._best[label], self._last[label]
+        path = self._folders[label] / f"{score:.4f} {_safe(source)[-100:]} {window.start:.3f}s.flac"
+        if any(clip.path == path for clip in best):  # from an earlier time
+            return
+        same = last is not None and last.source == source and window.start <= last.stop and not window.anew
+        if same and last in best:
+            if score <= last.score:
+                return
+            self._drop(label, last)
+        elif len(best) >= self._each:
+            lowest = min(best, key=lambda clip: clip.score)
+            if score <= lowest.score:
+                return
+            self._drop(label, lowest)
+        self._last[label] = clip = _Clip(score, path, source, window.stop)
+        self._write(clip.path, wave)
+        best.append(clip)
+
+    def _drop(self, label: int, clip: _Clip) -> None:
+        self._best[label].remove(clip)
+        clip.path.unlink(missing_ok=True)
+
+    def _write(self, path: Path, wave: np.ndarray) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        new = path.with_name(".new.flac")
+        audio.write(new, wave / max(1.0, float(np.abs(wave).max())), sample_rate=self._rate)
+        new.replace(path)
+
+
+def _found(folder: Path) -> list[_Clip]:
+    """The clips that lie in a label's folder."""
+    there = sorted(folder.glob("*.flac")) if folder.is_dir() else []
+    return [_Clip(float(match[1]), path) for path in there if (match := _SCORE.match(path.name))]
+
+
+def _safe(text: str) -> str:
+    """A name that any file system takes."""
+    return _UNSAFE.sub("_", text).strip(" .") or "_"

@@ -1,0 +1,201 @@
+"""Where the lines of events go: to a function, to one file, or to a file for each recording in a folder.
+
+Beside a file FILE lies FILE.heard, in a folder heard.jsonl: a line for each recording that was heard to its end, with
+how many bytes FILE had then. What a power cut left of an unfinished recording is cut off, and it is heard again.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from ossicle.deploy.events import Event
+from ossicle.deploy.faults import Fault
+from ossicle.deploy.formats import Format, Place, printable
+from ossicle.durable import append, append_row, flush, read_rows, write
+from ossicle.lock import Lock
+from ossicle.plain import differences
+
+Write = Callable[[str], None]
+
+
+class OutputError(ValueError):
+    """The output cannot be written here, or not gone on with; says why, and what to do."""
+
+
+class Output:
+    """Lines to `write`, each as soon as it is known; `total` of them are events.
+
+    `count` and `seconds` are the events and the sound told in the file that is being written, from its beginning.
+    """
+
+    def __init__(self, format: Format, write: Write, *, headed: bool = False) -> None:
+        self.format, self._write = format, write
+        self.total = self.count = 0
+        self.seconds = 0.0
+        if format.heading and not headed:
+            write(format.heading)
+
+    def begin(self, name: str) -> None:
+        """The next events are of the recording of this name."""
+
+    def event(self, event: Event, place: Place) -> None:
+        """One line more."""
+        self.count += 1
+        self.total += 1
+        self._write(self.format.line(event, place, self.count))
+
+    def fault(self, fault: Fault, place: Place) -> None:
+        """One line more, where the format can hold it."""
+        if self.format.fault is not None:
+            self._write(self.format.fault(fault, place))
+
+    def end(self, name: str, seconds: float, path: Path | None = None) -> None:
+        """The recording has ended; one that lies at a `path` need not be heard again."""
+        self.seconds += seconds
+
+    def has(self, name: str, path: Path) -> bool:
+        """Whether this recording, as it lies at the path now, was heard before."""
+        return False
+
+    def close(self) -> None:
+        """Nothing more comes."""
+
+
+class FileOutput(Output):
+    """All events in one file. `how` is what they depend on: a file of other settings is not gone on with.
+
+    `live`: the sound comes from a microphone or a pipe, so that lines are added to whatever whole lines are there.
+    """
+
+    def __init__(self, format: Format, path: Path, how: Mapping[str, Any], *, live: bool = False) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._path, self._lock = path, Lock(path.with_name(f"{path.name}.lock"))
+        self._heard = _Heard(path.with_name(f"{path.name}.heard"), how)
+        if path.exists() and path.stat().st_size and not (self._heard.begun or live):
+            raise OutputError(
+                f"{path} is there, and no {self._heard.path.name} beside it that says what it holds: "
+                "give another name, or delete it"
+            )
+        self._lock.acquire()
+        whole = _whole_lines(path) if live else int(self._heard.last.get("bytes", 0))
+        self._heard.begin()
+        if path.exists():
+            os.truncate(path, whole)
+        super().__init__(format, self._line, headed=whole > 0)
+        self.count = int(self._heard.last.get("count", 0))
+        self.seconds = sum(float(row["seconds"]) for row in self._heard.rows)
+
+    def _line(self, line: str) -> None:
+        append(self._path, f"{line}\n".encode())
+
+    def end(self, name: str, seconds: float, path: Path | None = None) -> None:
+        super().end(name, seconds)
+        if path is not None:
+            append(self._path, b"")
+            flush(self._path)
+            size = self._path.stat().st_size
+            self._heard.add(str(path.absolute()), path, seconds, bytes=size, count=self.count)
+
+    def has(self, name: str, path: Path) -> bool:
+        return self._heard.has(str(path.absolute()), path)
+
+    def close(self) -> None:
+        self._lock.release()
+
+
+class FolderOutput(Output):
+    """A file for each recording, `b/rec.wav.txt` for `b/rec.wav`; one that was not heard to its end is written anew."""
+
+    def __init__(self, format: Format, folder: Path, how: Mapping[str, Any]) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._folder, self._file, self._lock = folder, folder, Lock(folder / "heard.lock")
+        self._heard = _Heard(folder / "heard.jsonl", how)
+        self._lock.acquire()
+        self._heard.begin()
+        self._written: set[Path] = set()
+        super().__init__(format, self._line, headed=True)
+
+    def _line(self, line: str) -> None:
+        append(self._file, f"{line}\n".encode())
+
+    def begin(self, name: str) -> None:
+        self._file = self._folder / f"{name}{self.format.suffix}"
+        if self._file in self._written:
+            raise OutputError(f"two recordings would both be told in {self._file}: listen to their folders one by one")
+        self._written.add(self._file)
+        self._file.parent.mkdir(parents=True, exist_ok=True)
+        write(self._file, f"{self.format.heading}\n".encode() if self.format.heading else b"")
+        self.count, self.seconds = 0, 0.0
+
+    def end(self, name: str, seconds: float, path: Path | None = None) -> None:
+        super().end(name, seconds)
+        if path is not None:
+            flush(self._file)
+            self._heard.add(name, path, seconds)
+
+    def has(self, name: str, path: Path) -> bool:
+        return self._heard.has(name, path)
+
+    def close(self) -> None:
+        self._lock.release()
+
+
+def to(out: str | Path, format: Format, how: Mapping[str, Any], *, live: bool = False, several: bool = False) -> Output:
+    """The output for a path: a folder where one is there or the name ends in a slash, else a file.
+
+    `live`: some of the sound comes from a microphone or a pipe. `several`: there may be more than one recording.
+    """
+    path = Path(out)
+    if path.is_dir() or str(out).endswith("/"):
+        if live:
+            raise OutputError(f"{out} is a folder, for one file a recording: what comes live wants -o FILE")
+        return FolderOutput(format, path, how)
+    if format.apart and several:
+        raise OutputError(f"this format holds one recording a file: give a folder, -o {path.stem}/, for several")
+    return FileOutput(format, path, how, live=live)
+
+
+class _Heard:
+    """The recordings that were heard to their end, by name, with their size and time of change."""
+
+    def __init__(self, path: Path, how: Mapping[str, Any]) -> None:
+        self.path, self._how = path, dict(how)
+        found = read_rows(path)
+        self.begun = bool(found)
+        self.rows = found[1:]
+        if found and (changed := differences(found[0], self._how)):
+            told = "; ".join(map(str, changed))
+            raise OutputError(f"{path} was begun otherwise ({told}): give another output, or the same settings")
+        self._known: dict[str, dict[str, Any]] = {row["name"]: row for row in self.rows}
+
+    @property
+    def last(self) -> dict[str, Any]:
+        return self.rows[-1] if self.rows else {}
+
+    def begin(self) -> None:
+        if not self.begun:
+            append_row(self.path, self._how)
+
+    def add(self, name: str, path: Path, seconds: float, **values: Any) -> None:
+        append_row(self.path, {"name": printable(name), **_stamp(path), "seconds": seconds, **values})
+
+    def has(self, name: str, path: Path) -> bool:
+        known = self._known.get(printable(name))
+        return known is not None and all(known[key] == value for key, value in _stamp(path).items())
+
+
+def _stamp(path: Path) -> dict[str, int]:
+    """Size and time of change; zeros where there is no such file."""
+    try:
+        status = path.stat()
+    except OSError:
+        return {"size": 0, "changed": 0}
+    return {"size": status.st_size, "changed": status.st_mtime_ns}
+
+
+def _whole_lines(path: Path) -> int:
+    """Bytes of a file up to its last line break."""
+    return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
