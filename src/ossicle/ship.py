@@ -21,9 +21,16 @@ CLIPS = 8
 
 
 def ship(
-    folder: str | Path, bundle: str | Path, *, thresholds: Mapping[str, Any] | None = None, hop: float | None = None
+    folder: str | Path,
+    bundle: str | Path,
+    *,
+    thresholds: Mapping[str, Any] | None = None,
+    hop: float | None = None,
+    frontend: bool = True,
 ) -> Report:
     """Exports the classifier of a run (or of a model's folder); `hop` is the stream's step in seconds.
+
+    Without the `frontend` the model takes images, and frontend.json says how to work them out.
 
     Up to 8 clips of the run's data, where that is still there, are among what the bundle is checked on. RunError where
     there is no finished classifier, ExportError where the bundle answers otherwise than the model.
@@ -42,7 +49,8 @@ def ship(
         )
     step = None if hop is None else max(1, round(hop * model.sample_rate))
     known = provenance(Path(folder)) if is_run(folder) else {}
-    return export(model, bundle, clips=samples(folder, model), provenance=known, thresholds=thresholds, hop=step)
+    how: dict[str, Any] = {"thresholds": thresholds, "hop": step, "frontend": frontend}
+    return export(model, bundle, clips=samples(folder, model), provenance=known, **how)
 
 
 def provenance(folder: Path) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import sys
 from collections.abc import Callable
@@ -12,6 +13,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from ossicle.deploy.image import SAYS, image
+from ossicle.deploy.verify import IMAGE_TOLERANCE
 from ossicle.draw import Draw
 from ossicle.encoders import ENCODERS
 from ossicle.frontends import FRONTENDS
@@ -95,6 +98,24 @@ def test_front_ends_keep_their_promise(name: str, arguments: dict[str, Any]) -> 
     assert promise(frontend)[1][2] in (str(frontend.maps), "M")
     assert (frontend.sample_rate, frontend.seconds) == (16000, 1.0)
     assert hold(frontend, frontend.exportable()) == sizes
+
+
+HEARD = {"hop": [111], "log": ["db", "log10"], "power": [1.0], "headroom": [0.1], "center": [False]}
+HEARD |= {"pad_mode": ["constant"], "how": ["bicubic", "nearest", "area"]}
+
+
+@pytest.mark.parametrize(("name", "arguments"), variants(FRONTENDS, HEARD))
+def test_front_ends_tell_all_that_firmware_needs(name: str, arguments: dict[str, Any]) -> None:
+    """numpy makes the same image from the plain values that a front end says it consists of, sound or silence."""
+    frontend, noise = build(FRONTENDS, name, **arguments), np.random.default_rng(0).normal(0, 0.1, (2, 16000))
+    steps = json.loads(json.dumps(frontend.workings()))
+    assert all(step["do"] in SAYS for step in steps)
+    burst = noise * (np.abs(np.arange(16000) - 5000) < 300)
+    for wave in (noise, burst, 0 * noise):
+        wanted = frontend(torch.from_numpy(wave).float()[None])[0].numpy()
+        apart = np.abs(image(steps, wave.astype(np.float32)) - wanted) / max(1, np.ptp(wanted))
+        assert apart.max() < IMAGE_TOLERANCE
+        assert np.quantile(apart, 0.999) < 1e-5
 
 
 @pytest.mark.parametrize("name", FRONTENDS)

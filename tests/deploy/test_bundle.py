@@ -107,7 +107,7 @@ def rewrite(folder, **changes):
 
 def test_a_newer_format_is_refused_before_anything_else(loudness):
     rewrite(loudness, format=99)
-    with pytest.raises(BundleError, match="bundle format 99; this ossicle reads up to 1"):
+    with pytest.raises(BundleError, match="bundle format 99; this ossicle reads up to 2"):
         load(loudness)
 
 

@@ -62,7 +62,7 @@ def test_what_rounding_does_is_allowed_and_no_more(loudness, share, ok):
     [
         ({"wave": None}, "holds no golden clips"),
         ({"score": np.zeros((3, 5), np.float32)}, "has no score of the right shape"),
-        ({"feature": np.zeros((3, 5), np.float32)}, r"gives feature \(2,\), and golden.npz has \(5,\)"),
+        ({"feature": np.zeros((3, 5), np.float32)}, r"feature has shape \(2,\), and in golden.npz \(5,\)"),
         ({"name": np.array([{}], dtype=object)}, "holds no golden clips"),
     ],
 )

@@ -17,11 +17,18 @@ def export(
     *,
     out: Annotated[Path, option("The bundle's folder; a bundle in it is replaced.", "--out", "-o")],
     hop: Annotated[float | None, option("Seconds from window to window [default: half a window].")] = None,
+    frontend: Annotated[
+        bool,
+        option(
+            "The model takes samples; --no-frontend: images, which firmware works out as frontend.json says.",
+            negative="--no-frontend",
+        ),
+    ] = True,
 ) -> int:
     """A trained run -> a bundle, samples in and scores out, checked against the model before it is written."""
     from ossicle.ship import ship
 
-    print(ship(folder, out, hop=hop))
+    print(ship(folder, out, hop=hop, frontend=frontend))
     close(out, next=f"ossicle listen {shown(out)} FILE")
     return 0
 

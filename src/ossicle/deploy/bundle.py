@@ -1,24 +1,32 @@
-"""A folder (model.onnx, config.json, golden.npz) -> a Recognizer: (B, C, T) to score (B, K), feature (B, D)."""
+"""A folder (model.onnx, config.json, ...) -> a Recognizer: (B, C, T) to score (B, K), feature (B, D)."""
 
 from __future__ import annotations
 
+import json
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ossicle import audio
-from ossicle.deploy.config import MODEL, BundleError, Config, opened
+from ossicle.deploy.config import FRONTEND, MODEL, BundleError, Config, opened
 from ossicle.deploy.events import Event, events
+from ossicle.deploy.image import image
 from ossicle.deploy.stream import Stream, Window
 
 
 def load(folder: str | Path, threads: int | None = None) -> Recognizer:
     """Open a bundle for recognizing, on `threads` CPU threads (default 1). Raises BundleError: see `config.opened`."""
     config, files = opened(folder)
-    return Recognizer(config, session(files[MODEL], Path(folder) / MODEL, threads or 1))
+    return recognizer(config, files, Path(folder), threads or 1)
+
+
+def recognizer(config: Config, files: Mapping[str, bytes], folder: Path, threads: int = 1) -> Recognizer:
+    """The Recognizer of a bundle that was opened."""
+    frontend = json.loads(files[FRONTEND])["steps"] if config.image else None
+    return Recognizer(config, session(files[MODEL], folder / MODEL, threads), frontend)
 
 
 def session(model: bytes, path: Path, threads: int = 1) -> Any:
@@ -41,8 +49,8 @@ class Recognizer:
     `labels` (K) name the scores; `sample_rate`, `channels`, `window`, `hop`, `policy` and `thresholds` are `config`'s.
     """
 
-    def __init__(self, config: Config, session: Any) -> None:
-        self.config, self._session = config, session
+    def __init__(self, config: Config, session: Any, frontend: Sequence[Mapping[str, Any]] | None = None) -> None:
+        self.config, self._session, self._frontend = config, session, frontend
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -56,10 +64,16 @@ class Recognizer:
         """(B, C, window) float32 at `sample_rate` -> probabilities (B, K) and feature (B, D), each clip on its own."""
         if wave.ndim != 3 or wave.shape[1] != self.config.channels:
             raise ValueError(f"wave has shape {wave.shape}; wanted (B, {self.config.channels}, {self.config.window})")
-        score, feature = self._session.run(["score", "feature"], {"wave": np.asarray(wave, np.float32)})
+        wave = np.asarray(wave, np.float32)
+        given = {"wave": wave} if self._frontend is None else {"image": self.images(wave)}
+        score, feature = self._session.run(["score", "feature"], given)
         if not (np.isfinite(score).all() and np.isfinite(feature).all()):
             raise ValueError("the model answered with numbers that are not finite; were all samples?")
         return score, feature
+
+    def images(self, wave: np.ndarray) -> np.ndarray:
+        """(B, C, window) -> (B, C, M, F, N) float32, what a model without a front end hears."""
+        return np.stack([image(self._frontend or (), clip) for clip in wave])
 
     def __call__(self, samples: np.ndarray, sample_rate: int | None = None) -> np.ndarray:
         """(T,) or (C, T) samples -> (K,) probabilities: the mean of the clip's windows, side by side, as in evaluation.

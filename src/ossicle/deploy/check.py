@@ -141,6 +141,13 @@ def eager(classifier: Classifier, windows: np.ndarray) -> dict[str, np.ndarray]:
     return {"image": image.numpy(), "feature": feature.numpy(), "score": score.numpy()}
 
 
+@torch.inference_mode()
+def _image(classifier: Classifier, windows: np.ndarray) -> np.ndarray:
+    """(n, C, window) -> (n, C, M, F, N), by the front end in the form that is exported."""
+    image: np.ndarray = Deployed(classifier).frontend(torch.from_numpy(windows)).numpy()
+    return image
+
+
 def _difference(mine: np.ndarray, theirs: np.ndarray) -> float:
     return float(np.max(np.abs(mine - theirs)))
 
@@ -158,8 +165,7 @@ def _first_difference(
     starts, windows = cut(wave, recognizer.config)
     window = windows[[starts.index(round(row.start * recognizer.sample_rate))]]
     wanted = eager(as_float32(classifier), window)
-    with torch.inference_mode():
-        image = Deployed(classifier).frontend(torch.from_numpy(window)).numpy()
+    image = recognizer.images(window) if recognizer.config.image else _image(classifier, window)
     score, feature = recognizer.scores(window)
     found = {"image": image, "feature": feature, "score": score}
     parts = {name: float(np.max(np.abs(found[name] - wanted[name])) / (np.ptp(wanted[name]) or 1)) for name in wanted}

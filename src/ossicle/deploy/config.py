@@ -11,8 +11,9 @@ from typing import Any
 from ossicle.deploy.graph import problems
 from ossicle.durable import write
 
-MODEL, CONFIG, GOLDEN = "model.onnx", "config.json", "golden.npz"
-FORMAT = 1
+MODEL, CONFIG, GOLDEN, FRONTEND = "model.onnx", "config.json", "golden.npz", "frontend.json"
+FILES = {MODEL, CONFIG, GOLDEN, FRONTEND}
+FORMAT = 2
 THRESHOLDS = {"on": 0.5, "off": 0.35, "min_seconds": 0.0, "gap_seconds": 0.0}
 
 
@@ -25,7 +26,8 @@ class Config:
     """How a bundle wants to be fed and read: rates in Hz, `window` and `hop` in samples at `sample_rate`.
 
     `thresholds` are the defaults of `events`; `provenance` is what the exporter knew of the training; `versions` names
-    what it was written with; `files` has the size and SHA-256 of every other file.
+    what it was written with; `files` has the size and SHA-256 of every other file. `image` is (C, M, F, N) where the
+    model takes images and no waves; frontend.json then says how a window becomes one.
     """
 
     sample_rate: int
@@ -39,6 +41,7 @@ class Config:
     provenance: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
+    image: tuple[int, ...] | None = None
 
     @property
     def mixing(self) -> str | int:
@@ -70,7 +73,8 @@ class Config:
                 f"{folder / CONFIG} was changed after it was written. Export again; thresholds are options of `listen`"
             )
         try:
-            return cls(**values | {"labels": tuple(values["labels"])})
+            image = values.get("image")
+            return cls(**values | {"labels": tuple(values["labels"]), "image": image and tuple(image)})
         except (TypeError, KeyError) as error:
             raise BundleError(f"{folder / CONFIG} lacks or has extra entries: {error}") from error
 
@@ -110,11 +114,12 @@ def opened(folder: str | Path) -> tuple[Config, dict[str, bytes]]:
     """
     folder = Path(folder)
     config = Config.read(folder)
-    if missing := {MODEL, GOLDEN} - set(config.files):
+    wanted = {MODEL, GOLDEN} | ({FRONTEND} if config.image else set())
+    if missing := wanted - set(config.files):
         raise BundleError(f"{folder / CONFIG} says nothing of {min(missing)}; export again")
     if away := [name for name in config.files if Path(name).name != name]:
         raise BundleError(f"{folder / CONFIG} names {away[0]!r}, which is no file of this folder; export again")
-    files = {name: _checked(folder, name, wanted) for name, wanted in config.files.items()}
+    files = {name: _checked(folder, name, entry) for name, entry in config.files.items()}
     for name, content in files.items():
         if name.endswith(".onnx") and (found := problems(content)):
             raise BundleError(f"{folder / name} is refused: " + "; ".join(found))

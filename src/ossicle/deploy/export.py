@@ -14,10 +14,12 @@ import torch
 
 from ossicle import __version__
 from ossicle.deploy.check import Report, check, cut, eager, waves
-from ossicle.deploy.config import CONFIG, GOLDEN, MODEL, THRESHOLDS, Config, file_entry
+from ossicle.deploy.config import FILES, FORMAT, FRONTEND, GOLDEN, MODEL, THRESHOLDS, Config, file_entry
+from ossicle.deploy.image import SAYS
 from ossicle.deploy.onnx import OPSET, as_float32, to_onnx
-from ossicle.durable import flush
+from ossicle.durable import flush, write
 from ossicle.model import Classifier
+from ossicle.plain import json_text
 
 
 class ExportError(ValueError):
@@ -32,11 +34,14 @@ def export(
     provenance: Mapping[str, Any] | None = None,
     thresholds: Mapping[str, Any] | None = None,
     hop: int | None = None,
+    frontend: bool = True,
 ) -> Report:
     """Write a bundle, checked before it stands in its place; a bundle that was there is replaced, other files are not.
 
     `clips` (name -> (C, T) at the model's rate) are checked too, and the first is kept among the golden clips. `hop` is
-    the stream's step in samples (default: half a window). Raises ExportError where the check fails, and leaves nothing.
+    the stream's step in samples (default: half a window). Without the `frontend`, for firmware that works out images
+    itself, the model takes these, and frontend.json says how they are made. Raises ExportError where the check fails,
+    and leaves nothing.
     """
     folder = Path(folder)
     _refuse_strangers(folder)
@@ -44,7 +49,7 @@ def export(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        _write(classifier, new, clips or {}, provenance or {}, thresholds or {}, hop)
+        _write(classifier, new, clips or {}, provenance or {}, thresholds or {}, hop, frontend)
         report = check(classifier, new, clips=clips)
         if not report.ok:
             raise ExportError(f"{folder} was not written: the exported model is {report}")
@@ -61,6 +66,7 @@ def _write(
     provenance: Mapping[str, Any],
     thresholds: Mapping[str, Any],
     hop: int | None,
+    frontend: bool,
 ) -> None:
     config = Config(
         sample_rate=classifier.sample_rate,
@@ -73,11 +79,30 @@ def _write(
         thresholds={**THRESHOLDS, **thresholds},
         provenance=dict(provenance),
         versions=_versions(),
+        image=None if frontend else _image_shape(classifier),
     )
-    to_onnx(classifier, folder / MODEL)
+    to_onnx(classifier, folder / MODEL, frontend=frontend)
     _write_golden(classifier, folder / GOLDEN, config, clips)
-    files = {name: file_entry((folder / name).read_bytes()) for name in (MODEL, GOLDEN)}
+    if not frontend:
+        _write_frontend(classifier, folder / FRONTEND, config)
+    files = {item.name: file_entry(item.read_bytes()) for item in sorted(folder.iterdir())}
     replace(config, files=files).write(folder)
+
+
+def _image_shape(classifier: Classifier) -> tuple[int, ...]:
+    """(C, M, F, N) of a window's image."""
+    silence = torch.zeros(1, classifier.channels, classifier.window)
+    return tuple(as_float32(classifier).backbone.frontend(silence).shape[1:])
+
+
+def _write_frontend(classifier: Classifier, path: Path, config: Config) -> None:
+    """frontend.json: the steps from a window to its image with all their numbers, and what each of them does."""
+    steps = classifier.backbone.frontend.workings()
+    heard = {"sample_rate": config.sample_rate, "channels": config.channels, "window": config.window}
+    says = {step["do"]: SAYS[step["do"]] for step in steps}
+    told = json_text({"format": FORMAT, **heard, "image": config.image, "says": says})
+    lines = ",\n  ".join(json_text(step, indent=None) for step in steps)
+    write(path, f'{told[:-2]},\n "steps": [\n  {lines}\n ]\n}}\n'.encode())
 
 
 def _write_golden(classifier: Classifier, path: Path, config: Config, clips: Mapping[str, np.ndarray]) -> None:
@@ -103,7 +128,7 @@ def _refuse_strangers(folder: Path) -> None:
 
 
 def _is_bundle(folder: Path) -> bool:
-    return {item.name for item in folder.iterdir()} <= {MODEL, CONFIG, GOLDEN}
+    return {item.name for item in folder.iterdir()} <= FILES
 
 
 def _put(new: Path, folder: Path) -> None:

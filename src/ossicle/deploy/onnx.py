@@ -1,4 +1,7 @@
-"""Classifier -> one ONNX file: wave (B, C, T) -> score (B, K) probabilities and feature (B, D); any B and T."""
+"""Classifier -> one ONNX file: wave (B, C, T) -> score (B, K) probabilities and feature (B, D); any B and T.
+
+Without the front end it is image (B, C, M, F, N) -> score and feature, for one M, F and N.
+"""
 
 from __future__ import annotations
 
@@ -19,20 +22,30 @@ from ossicle.model import Classifier
 OPSET = 18
 
 
-class Deployed(nn.Module):
-    """(B, C, T) -> score (B, K), feature (B, D): a classifier as it is shipped.
+class Network(nn.Module):
+    """(B, C, M, F, N) images, not normalized -> score (B, K), feature (B, D): what follows the front end.
 
-    In float32, with its front end in exportable form and its temperature folded into the probabilities.
+    In float32, with the temperature folded into the probabilities.
     """
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
         self.classifier = as_float32(classifier)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        feature = self.classifier.backbone.encode(image)
+        return self.classifier.probability(self.classifier.head(feature)), feature
+
+
+class Deployed(Network):
+    """(B, C, T) -> score (B, K), feature (B, D): a classifier as it is shipped, its front end in exportable form."""
+
+    def __init__(self, classifier: Classifier) -> None:
+        super().__init__(classifier)
         self.frontend = self.classifier.backbone.frontend.exportable()
 
     def forward(self, wave: Tensor) -> tuple[Tensor, Tensor]:
-        feature = self.classifier.backbone.encode(self.frontend(wave))
-        return self.classifier.probability(self.classifier.head(feature)), feature
+        return super().forward(self.frontend(wave))
 
 
 def as_float32(classifier: Classifier) -> Classifier:
@@ -42,23 +55,28 @@ def as_float32(classifier: Classifier) -> Classifier:
     return own
 
 
-def to_onnx(classifier: Classifier, path: str | Path) -> None:
+def to_onnx(classifier: Classifier, path: str | Path, *, frontend: bool = True) -> None:
     """Write `path`: inputs and outputs are `wave`, `score` and `feature`; no tensor lives in another file.
+
+    Without the `frontend` the input is `image`, that of a window.
 
     The graph is not optimized on the way, because folding constants would store the DFT kernel that it makes from a
     table a tenth that size; onnxruntime folds it, and batch normalization too, when it loads the file.
     """
-    wave = torch.zeros(2, classifier.channels, classifier.window)
+    given = torch.zeros(2, classifier.channels, classifier.window)
+    open_sides: dict[int, str] = {0: "batch", 2: "time"}
+    if not frontend:
+        given, open_sides = classifier.backbone.frontend(given), {0: "batch"}
     with _quiet():
         program = torch.onnx.export(
-            Deployed(classifier).eval(),
-            (wave,),
+            (Deployed if frontend else Network)(classifier).eval(),
+            (given,),
             dynamo=True,
             opset_version=OPSET,
             optimize=False,
-            input_names=["wave"],
+            input_names=["wave" if frontend else "image"],
             output_names=["score", "feature"],
-            dynamic_shapes=({0: "batch", 2: "time"},),
+            dynamic_shapes=(open_sides,),
             verbose=False,
         )
     if program is None:

@@ -7,9 +7,11 @@ are the defaults: five seconds at 44.1 kHz give 3 x 341 x 394.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from torch import Tensor
 
+from ossicle.frontends import workings
 from ossicle.frontends.stft import Framing, SpectralFrontend
 
 
@@ -45,3 +47,8 @@ class Bands(SpectralFrontend):
     def picture(self, power: Tensor) -> Tensor:
         thirds = power[:, : 3 * self.bins].unflatten(1, (3, self.bins))
         return 10 * thirds.clamp(min=self.floor).log10()
+
+    def workings(self) -> list[dict[str, Any]]:
+        """Power, its thirds, decibels."""
+        maps = {"do": "maps", "maps": self.maps, "bins": self.bins}
+        return [*workings.power(self.framing), maps, workings.log(self.efold, floor=self.floor)]

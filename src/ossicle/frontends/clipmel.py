@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ossicle.audio.waves import SILENT
+from ossicle.frontends import workings
 from ossicle.frontends.logmel import LogMel, Scale
 from ossicle.frontends.stft import ConvolutionSpectrum, Framing
 
@@ -118,6 +119,13 @@ class ClipMel(nn.Module):
         mirrored = (place % (2 * turn).clamp(min=1) - turn).abs()  # `minimum` is slow on integers
         taken = start[:, None] + turn - mirrored
         return wave.gather(-1, taken[:, None].expand(-1, wave.shape[1], -1))
+
+    def workings(self) -> list[dict[str, Any]]:
+        """What is heard of the clip, its mel levels, from 0 to 1, repeated (see `ossicle.frontends.workings`)."""
+        trim = {"do": "trim", "below": self.trim_db, "silent": SILENT}
+        mel = self.mel.workings()[2:]  # what follows power
+        level = {"do": "range", "below": self.top_db, "least": FLAT}
+        return [trim, *workings.power(self.framing), *mel, level, {"do": "repeat", "frames": self.width}]
 
     def exportable(self) -> Exportable:
         """A module of equal output that ONNX can hold: the STFT as a convolution."""

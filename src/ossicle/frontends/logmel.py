@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
 
+from ossicle.frontends import workings
 from ossicle.frontends.stft import Framing, SpectralFrontend
 
 Scale = Literal["slaney", "htk"]
@@ -176,6 +177,14 @@ class LogMel(SpectralFrontend):
         if self.log == "db":
             return 20 / self.power * torch.log10(energy.clamp(min=self.offset))
         return torch.log(energy + self.offset) if self.log == "ln" else torch.log10(energy + self.offset)
+
+    def workings(self) -> list[dict[str, Any]]:
+        """Perhaps a level, power or magnitude, its bands, their logarithm."""
+        level = [] if self.headroom is None else [{"do": "level", "headroom": self.headroom}]
+        root = [] if self.power == 2 else [{"do": "root"}]
+        bands = {"do": "bands", "rows": workings.rows(self.dense)}
+        own = {"floor" if self.log == "db" else "offset": self.offset}
+        return [*level, *workings.power(self.framing), *root, bands, workings.log(2 / self.power * self.efold, **own)]
 
 
 def _one_of(name: str, value: object, known: tuple[object, ...]) -> None:

@@ -13,6 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ossicle.frontends import workings
 from ossicle.frontends.bands import Bands
 from ossicle.frontends.clipmel import ClipMel
 from ossicle.frontends.logmel import LogMel
@@ -55,10 +56,26 @@ class Resized(nn.Module):
         with torch.autocast(wave.device.type, enabled=False):
             return self.resized(self.of(wave))
 
+    def workings(self) -> list[dict[str, Any]]:
+        """Those of the front end `of`, and the resizing of the image of a window, as weights of its bins and frames."""
+        given = self.of.bins, self.of.frames(round(self.seconds * self.sample_rate))
+        bins, frames = (workings.rows(self.weights(*sides)) for sides in zip(given, self.size, strict=True))
+        return [*self.of.workings(), {"do": "resize", "bins": bins, "frames": frames}]
+
+    def weights(self, given: int, made: int) -> Tensor:
+        """(made, given): what each pixel of a side of `made` is made of, where the side had `given` before."""
+        every = torch.eye(given)[None, None]
+        return F.interpolate(every, (made, given), mode=self.how, **self._corners)[0, 0]
+
+    @property
+    def _corners(self) -> dict[str, bool]:
+        return {"align_corners": False} if self.how in ("bilinear", "bicubic") else {}
+
     def resized(self, image: Tensor) -> Tensor:
         """(B, C, M, f, n) -> (B, C, M, F, N)."""
-        corners = {"align_corners": False} if self.how in ("bilinear", "bicubic") else {}
-        return F.interpolate(image.flatten(0, 1), self.size, mode=self.how, **corners).unflatten(0, image.shape[:2])
+        return F.interpolate(image.flatten(0, 1), self.size, mode=self.how, **self._corners).unflatten(
+            0, image.shape[:2]
+        )
 
     def exportable(self) -> Exportable:
         """A module of equal output that ONNX can hold."""

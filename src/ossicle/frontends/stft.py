@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -165,10 +165,10 @@ class ConvolutionSpectrum(nn.Module):
 class SpectralFrontend(nn.Module):
     """(B, C, T) -> (B, C, M, F, N) float32: what all front ends built on the power spectrum share.
 
-    A front end adds `maps`, `bins`, `efold` (what a value of the image gains where power grows by a factor of e) and
-    `picture`, which turns power (R, K, N) into maps (R, M, F, N). Nothing is learned or random, and the state_dict is
-    empty: a stage may change its front end and still load the last checkpoint. `seconds` is the window the model hears;
-    `forward` takes any length that can be framed, and `part` works out a few of its frames.
+    A front end adds `maps`, `bins`, `efold` (what a value of the image gains where power grows by a factor of e),
+    `workings`, and `picture`, which turns power (R, K, N) into maps (R, M, F, N). Nothing is learned or random, and the
+    state_dict is empty: a stage may change its front end and still load the last checkpoint. `seconds` is the window
+    the model hears; `forward` takes any length that can be framed, and `part` works out a few of its frames.
     """
 
     maps: int
@@ -223,6 +223,10 @@ class SpectralFrontend(nn.Module):
     def exportable(self) -> Exportable:
         """A module of equal output that ONNX can hold: the STFT as a convolution."""
         return Exportable(self)
+
+    def workings(self) -> list[dict[str, Any]]:
+        """The steps from a wave to an image, as plain values (see `ossicle.frontends.workings`)."""
+        raise NotImplementedError
 
 
 class Exportable(nn.Module):
