@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
+import itertools
 import json
 import os
 import shutil
@@ -91,6 +93,32 @@ def test_listening_goes_on_where_it_was_stopped_and_ends_as_if_it_had_not_been(
         assert rest <= total - stop_after + 45, "what was heard to its end is not heard again"
         assert written(place) == wanted
         assert run(place) == 0
+
+
+@pytest.mark.parametrize("write", [1, 2, 9, 20])
+def test_a_full_disk_is_named_and_what_was_heard_stays(loudness, folder, tmp_path, monkeypatch, write):
+    hear(loudness, folder, tmp_path / "whole.csv", "csv")
+    real, count = os.write, itertools.count(1)
+
+    def full(descriptor, content):
+        if next(count) < write:
+            return real(descriptor, content)
+        real(descriptor, bytes(content)[:3])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left"):
+            hear(loudness, folder, tmp_path / "e.csv", "csv")
+    hear(loudness, folder, tmp_path / "e.csv", "csv")
+    assert (tmp_path / "e.csv").read_bytes() == (tmp_path / "whole.csv").read_bytes()
+
+
+def test_events_that_somebody_took_away_are_missed(loudness, folder, tmp_path):
+    hear(loudness, folder, tmp_path / "e.csv", "csv")
+    (tmp_path / "e.csv").unlink()
+    with pytest.raises(OutputError, match="delete both"):
+        hear(loudness, folder, tmp_path / "e.csv", "csv")
 
 
 def test_raven_counts_on_through_the_files(loudness, folder, tmp_path):

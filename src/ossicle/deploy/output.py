@@ -7,14 +7,15 @@ how many bytes FILE had then. What a power cut left of an unfinished recording i
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from ossicle.deploy.events import Event
 from ossicle.deploy.faults import Fault
 from ossicle.deploy.formats import Format, Place, printable
-from ossicle.durable import append, append_row, flush, read_rows, write
+from ossicle.durable import append, append_row, flush, keep_rows, read_rows, write
 from ossicle.lock import Lock
 from ossicle.plain import differences
 
@@ -79,17 +80,28 @@ class FileOutput(Output):
                 f"{path} is there, and no {self._heard.path.name} beside it that says what it holds: "
                 "give another name, or delete it"
             )
-        self._lock.acquire()
-        whole = _whole_lines(path) if live else int(self._heard.last.get("bytes", 0))
-        self._heard.begin()
-        if path.exists():
-            os.truncate(path, whole)
-        super().__init__(format, self._line, headed=whole > 0)
+        with _locked(self._lock):
+            whole = self._cut(live)
+            super().__init__(format, self._line, headed=whole > 0)
         self.count = int(self._heard.last.get("count", 0))
         self.seconds = sum(float(row["seconds"]) for row in self._heard.rows)
 
+    def _cut(self, live: bool) -> int:
+        """Bytes of the file that are gone on with; what is behind them is cut off."""
+        there = self._path.stat().st_size if self._path.exists() else 0
+        whole = _whole_lines(self._path) if live else int(self._heard.last.get("bytes", 0))
+        if whole > there:
+            raise OutputError(
+                f"{self._path} is not there or shorter than {self._heard.path.name} says: "
+                "put it back, or delete both to begin anew"
+            )
+        self._heard.begin()
+        if there:
+            os.truncate(self._path, whole)
+        return whole
+
     def _line(self, line: str) -> None:
-        append(self._path, f"{line}\n".encode())
+        _add(self._path, line)
 
     def end(self, name: str, seconds: float, path: Path | None = None) -> None:
         super().end(name, seconds)
@@ -113,13 +125,13 @@ class FolderOutput(Output):
         folder.mkdir(parents=True, exist_ok=True)
         self._folder, self._file, self._lock = folder, folder, Lock(folder / "heard.lock")
         self._heard = _Heard(folder / "heard.jsonl", how)
-        self._lock.acquire()
-        self._heard.begin()
+        with _locked(self._lock):
+            self._heard.begin()
         self._written: set[Path] = set()
         super().__init__(format, self._line, headed=True)
 
     def _line(self, line: str) -> None:
-        append(self._file, f"{line}\n".encode())
+        _add(self._file, line)
 
     def begin(self, name: str) -> None:
         self._file = self._folder / f"{name}{self.format.suffix}"
@@ -176,6 +188,7 @@ class _Heard:
         return self.rows[-1] if self.rows else {}
 
     def begin(self) -> None:
+        keep_rows(self.path, len(self.rows) + self.begun)  # a line that was cut is not gone on with
         if not self.begun:
             append_row(self.path, self._how)
 
@@ -185,6 +198,25 @@ class _Heard:
     def has(self, name: str, path: Path) -> bool:
         known = self._known.get(printable(name))
         return known is not None and all(known[key] == value for key, value in _stamp(path).items())
+
+
+@contextmanager
+def _locked(lock: Lock) -> Iterator[None]:
+    """Takes the lock for good, unless what is done within fails."""
+    lock.acquire()
+    try:
+        yield
+    except BaseException:
+        lock.release()
+        raise
+
+
+def _add(path: Path, line: str) -> None:
+    """OSError, with the file's name, where the disk is full or may not be written."""
+    try:
+        append(path, f"{line}\n".encode())
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def _stamp(path: Path) -> dict[str, int]:
