@@ -88,7 +88,10 @@ def report(
     boxes: Annotated[Path | None, option("A file for box plots over folds alone, .svg or .png.")] = None,
     sounds: Annotated[Path | None, option("A file for spectrograms by class alone, .svg or .png.")] = None,
     resolutions: Annotated[Path | None, option("A file for one clip as stages see it; RECIPE.toml will do.")] = None,
-    clip: Annotated[str | None, option("Of --resolutions: the clip, by its name [default: one is drawn].")] = None,
+    attention: Annotated[Path | None, option("A file for where heads of a small, vfm, jrm or cmam listen.")] = None,
+    clip: Annotated[
+        str | None, option("Of --resolutions and --attention: the clip, by its name [default: one is drawn].")
+    ] = None,
     table: Annotated[Path | None, option("A file for scores fold by fold alone, .md or .csv.")] = None,
 ) -> int:
     """Folders of runs, tables and bundles, and data sets -> one HTML page; it needs no network.
@@ -98,11 +101,12 @@ def report(
     from ossicle.report import Figure, draw, tabulate
     from ossicle.report import report as write
 
-    if clip and not resolutions:
-        raise UsageError("--clip is for the figure of --resolutions FILE: add that, or leave --clip out")
+    if clip and not (resolutions or attention):
+        raise UsageError("--clip is for the figure of --resolutions FILE or --attention FILE: add one, or leave it out")
     figures: dict[Figure, Path | None] = {"curves": curves, "grid": grid, "boxes": boxes, "sounds": sounds}
     asked = [partial(draw, folders, path, of=name) for name, path in figures.items() if path]
-    asked += [partial(draw, folders, resolutions, of="resolutions", clip=clip)] if resolutions else []
+    of_one: dict[Figure, Path | None] = {"resolutions": resolutions, "attention": attention}
+    asked += [partial(draw, folders, path, of=name, clip=clip) for name, path in of_one.items() if path]
     asked += [partial(tabulate, folders, table)] if table else []
     asked += [partial(write, folders, out or Path("report.html"))] if out or not asked else []
     wrote = [path for make in asked if (path := _made(make))]

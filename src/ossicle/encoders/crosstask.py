@@ -63,6 +63,10 @@ class VFM(nn.Module):
         """(B, M, F, N) -> "pool" (B, heads, about E / 16): where each head listens."""
         return {"pool": self.scenes.attention(_as_image(self.events.embeddings(image)))}
 
+    def strides(self) -> dict[str, int]:
+        """The frames of an image from one weight of `attention` to the next, along its last dimension."""
+        return {"pool": self.events.frames * self.scenes.stride}
+
     def forward(self, image: Tensor) -> Tensor:
         return self.scenes(_as_image(self.events.embeddings(image)))
 
@@ -100,6 +104,10 @@ class JRM(nn.Module):
         """(B, M, F, N) -> "image" (B, heads, about N / 128) and "heard" (B, heads, about E / 128)."""
         heard = _as_image(self.events.embeddings(image))
         return {"image": self.image.attention(image), "heard": self.heard.attention(heard)}
+
+    def strides(self) -> dict[str, int]:
+        """The frames of an image from one weight of `attention` to the next, along its last dimension."""
+        return {"image": self.image.stride, "heard": self.events.frames * self.heard.stride}
 
     def forward(self, image: Tensor) -> Tensor:
         heard = _as_image(self.events.embeddings(image))
@@ -161,6 +169,10 @@ class CMAM(nn.Module):
             seen["across"].append(across.weights(state, steps))
             state = across(state, steps)
         return {name: torch.stack(each, 1) for name, each in seen.items()} | {"pool": self.pool.weights(state.mT)}
+
+    def strides(self) -> dict[str, int]:
+        """The frames of an image from one weight of `attention` to the next, along its last dimension."""
+        return {"itself": self.events.frames, "across": self.scenes.stride, "pool": self.events.frames}
 
     def forward(self, image: Tensor) -> Tensor:
         state, steps = self._begin(image)

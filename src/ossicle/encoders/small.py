@@ -65,6 +65,11 @@ class Convolutions(nn.Module):
         self.layers = nn.ModuleList(_layer(a, b, high) for a, b in pairwise(channels))
         self.channels = channels[-1]
 
+    @property
+    def stride(self) -> int:
+        """The frames of an image from one step to the next."""
+        return int(2 ** len(self.layers))
+
     def steps(self, image: Tensor) -> Tensor:
         """(B, M, F, N) -> (B, c, about N / 2^layers): what heads attend to."""
         steps = image.flatten(1, 2)[:, :, None] if self.reading == "1d" else image
@@ -108,6 +113,10 @@ class SmallCNN(Convolutions):
     def attention(self, image: Tensor) -> Tensor:
         """(B, M, F, N) -> (B, heads, about N / 2^layers): where each head listens."""
         return self.pool.weights(self.steps(image))
+
+    def strides(self) -> dict[str, int]:
+        """The frames of an image from one weight of `attention` to the next."""
+        return {"pool": self.stride}
 
     def forward(self, image: Tensor) -> Tensor:
         return self.pool(self.steps(image))

@@ -16,7 +16,7 @@ from ossicle.report.page import Markup, document, lines, tag
 if TYPE_CHECKING:
     from ossicle.rates import Tried
 
-Figure = Literal["curves", "grid", "boxes", "sounds", "resolutions"]
+Figure = Literal["curves", "grid", "boxes", "sounds", "resolutions", "attention"]
 
 __all__ = ["ReportError", "draw", "draw_rates", "report", "tabulate"]
 
@@ -54,14 +54,14 @@ def draw(folders: Sequence[str | Path], out: str | Path, *, of: Figure, clip: st
     "curves": accuracy on the test folds by epoch, of runs with `curve`. "grid": score against the one number of a
     table's grid. "boxes": the spread of each variant's scores over folds. "sounds": recordings class by class, as the
     front end sees them. "resolutions": one recording as each stage of a recipe sees it, of a run, a table or a
-    recipe's own file, .toml, and `clip` names which. ReportError where there is nothing to draw or the file cannot
-    be written.
+    recipe's own file, .toml. "attention": one recording as a run hears it, and where its heads listen. `clip` names
+    the recording of either. ReportError where there is nothing to draw or the file cannot be written.
     """
-    from ossicle.report import boxes, epochs, grids, resolutions, strips
+    from ossicle.report import attention, boxes, epochs, grids, resolutions, strips
 
     kind = _kind(out)
     made = {"curves": epochs.file, "grid": grids.file, "boxes": boxes.file, "sounds": strips.file}
-    made["resolutions"] = partial(resolutions.file, clip=clip)
+    made |= {"resolutions": partial(resolutions.file, clip=clip), "attention": partial(attention.file, clip=clip)}
     plans = [each for each in folders if of == "resolutions" and Path(each).suffix == ".toml"]
     rest = [each for each in folders if each not in plans]
     found = [*map(resolutions.planned, plans), *(_all(rest) if rest or not plans else ())]

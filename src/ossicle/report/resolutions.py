@@ -85,7 +85,7 @@ def sheet(found: Sequence[Found], clip: str | None = None) -> Sheet:
     named = dict(_named(found))
     if not named:
         raise ReportError("no run here: give the folder of a run or of a table, or a recipe, recipes/hello.toml say")
-    titles, shown = naming.titles(list(named)), _clip(next(iter(named.values())), clip)
+    titles, shown = naming.titles(list(named)), clip_of(next(iter(named.values())), clip)
     recipes = {titles[name]: recipe.from_dict(run.json["recipe"]) for name, run in named.items()}
     return Sheet(
         shown.name, {title: [_seen(shown, way, *stage) for stage in heard(way)] for title, way in recipes.items()}
@@ -110,7 +110,7 @@ def heard(followed: Recipe) -> list[tuple[Spec, int, int]]:
     return made
 
 
-def _clip(run: Found, name: str | None) -> Clip:
+def clip_of(run: Found, name: str | None) -> Clip:
     """The first clip that can be read: of this name, or of the first class, drawn as `few` draws, and then of all."""
     part = sounds.training(run)
     first = [clip for clip in part.few(1).clips if part.classes and part.classes[0] in clip.labels]
