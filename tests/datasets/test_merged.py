@@ -67,9 +67,10 @@ def test_folds_add_up_and_copies_are_kept_once(two):
 
 
 def test_a_recording_has_one_group_and_a_number_of_ones_own_does_not_leave_its_set(two):
+    """Numbers of the first set stay as they are: its folds are dealt by them, alone or with others."""
     groups = {(clip.path.parent.name, clip.path.stem): clip.group for clip in merged(two).clips}
     assert groups["one", "a"] == groups["two", "a"] == "freesound/7"
-    assert (groups["one", "b"], groups["two", "e"]) == ("one/5", "two/5")
+    assert (groups["one", "b"], groups["two", "e"]) == ("5", "two/5")
 
 
 def test_a_recording_in_several_folds_is_told_and_strictly_left_out(two):
@@ -130,6 +131,51 @@ def test_a_clip_without_a_fold_is_where_its_recording_is(tmp_path):
     found = merged([one, str(tmp_path / "two" / "two.csv")])
     assert {clip.path.stem: clip.fold for clip in found.clips} == {"a": 1, "b": 2, "c": 1}
     assert not [note for note in found.notes if "several folds" in note or "has no folds" in note]
+
+
+def test_a_clip_without_a_label_is_where_the_labelled_ones_of_its_recording_are(tmp_path):
+    """Whatever its own table says; and so is what is known to be of that recording by other clips alone."""
+    one = table(tmp_path / "one", ("a.wav", 1, "x", 1, "freesound/7"), ("b.wav", 2, "y", 2, ""))
+    rows = [("c.wav", 3, "?", 2, "freesound/7"), ("d.wav", 2, "?", 1, "q/1"), ("e.wav", 4, "?", "", "q/1")]
+    bare = {"name": "unlabelled", "of": table(tmp_path / "two", *rows, ("f.wav", 5, "?", 1, "q/2")), "segment": 0.1}
+    found = merged([one, bare])
+    assert {clip.path.stem: clip.fold for clip in found.clips} == {"a": 1, "b": 2, "c": 1, "d": 2, "e": 2, "f": 1}
+    assert not audit.by_recording(found)
+    assert not [note for note in found.notes if "several folds" in note]
+
+
+def test_of_a_copy_the_label_is_kept_whichever_comes_first(tmp_path):
+    one = table(tmp_path / "one", ("a.wav", 1, "x", 1, ""), ("b.wav", 2, "y", 2, ""))
+    bare = {"name": "unlabelled", "of": table(tmp_path / "two", ("c.wav", 1, "?", 2, ""))}
+    for sets in ([one, bare], [bare, one]):
+        kept = {clip.path.stem: (clip.labels, clip.fold) for clip in merged(sets).clips}
+        assert kept == {"a": (("x",), 1), "b": (("y",), 2)}
+
+
+def test_files_of_one_name_in_two_folders_are_two_recordings(tmp_path):
+    one = table(tmp_path / "one", ("a.wav", 1, "x", 1, ""), ("b.wav", 2, "y", 2, ""))
+    noise(tmp_path / "field" / "a.wav", 3)
+    found = merged([one, {"name": "folder", "path": str(tmp_path / "field"), "labels": False, "segment": 0.1}])
+    assert len({clip.recording for clip in found.clips}) == 3
+    assert not [note for note in found.notes if "several folds" in note]
+
+
+def test_folds_that_are_dealt_are_those_of_the_labelled_set_alone_and_hold_its_copies(tmp_path):
+    """A teacher of fold k that learned from the labelled set alone has not heard what a student is tested on."""
+    files = [(f"{number}.wav", number, "xy"[number % 2], f"site{number // 2}") for number in range(12)]
+    for file, seed, *_ in files:
+        noise(tmp_path / "one" / file, seed)
+    lines = [f"{file},{label},{site}" for file, _, label, site in files]
+    (tmp_path / "one.csv").write_text("\n".join(["filename,label,group", *(f"one/{line}" for line in lines)]) + "\n")
+    noise(tmp_path / "field" / "copy.wav", 3)
+    noise(tmp_path / "field" / "other.wav", 20)
+    field = {"name": "folder", "path": str(tmp_path / "field"), "labels": False, "segment": 0.1}
+    alone = load(tmp_path / "one.csv").with_folds(5)
+    both = merged([str(tmp_path / "one.csv"), field]).with_folds(5)
+    folds = {clip.path.name: clip.fold for clip in alone.clips}
+    assert {clip.path.name: clip.fold for clip in both.labelled().clips} == folds
+    bare = {(clip.path.name, clip.fold) for clip in both.clips if not clip.labelled}
+    assert bare == {("copy.wav", folds["3.wav"]), ("other.wav", None)}
 
 
 def test_where_only_clips_without_labels_have_folds_labelled_ones_are_dealt_anew(tmp_path):

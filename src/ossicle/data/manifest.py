@@ -263,8 +263,8 @@ class Manifest:
         a fold join that fold, so that no file is trained and tested on. Where one name means two files, the right set's
         name is put in front of its clips' names.
         """
-        taken = {(clip.name, clip.start, clip.stop): clip.path for clip in self.clips}
-        clash = any(taken.get((clip.name, clip.start, clip.stop), clip.path) != clip.path for clip in other.clips)
+        taken = {clip.name: clip.path for clip in self.clips}
+        clash = any(taken.get(clip.name, clip.path) != clip.path for clip in other.clips)
         added = [replace(c, name=f"{other.name}/{c.name}") for c in other.clips] if clash else other.clips
         kept: dict[tuple[Path, float, float | None], Clip] = {}
         for clip in (*self.clips, *added):

@@ -18,15 +18,16 @@ def merge(sets: Sequence[Manifest], *, strict: bool = False) -> Manifest:
     """The sum of two or more sets. Fold k of each is fold k of the sum.
 
     A group such as `freesound/17` is that recording in every set; one without a slash means something in its own set
-    only and gets the set's name in front. Files of equal bytes are kept once, where they come first. A clip without a
-    fold, of a recording or of a file's bytes that have one, joins it; a note tells of sets that have no folds. Notes
-    count copies, and what stands in several folds: whichever of those is held out, the training part holds the
+    only, and those of later sets get their set's name in front. Files of equal bytes are one recording, and each
+    stretch of them is kept once, with its label if any has one. A clip without a fold joins that of its recording, and
+    so does one without a label where labelled clips of its recording have another. Notes tell of sets that have no
+    folds, count copies, and what stands in several folds: whichever of those is held out, the training part holds the
     recording too. `strict` leaves all such clips out, so that no fold has heard another's recordings.
     """
     if len(sets) < 2:
         raise ValueError(f"merging takes at least 2 sets, and {len(sets)} came: name more, or use the one as it is")
     named = [replace(one, name=name) for one, name in zip(sets, _names(sets), strict=True)]
-    total = reduce(add, map(_own_groups, named))
+    total = reduce(add, [named[0], *map(_own_groups, named[1:])])
     content = audit.twins(clip.path for clip in total.clips)
     total = _at_home(total, content)
     once, notes, torn = _once(total, content)
@@ -56,14 +57,35 @@ def _own_groups(one: Manifest) -> Manifest:
 
 
 def _at_home(total: Manifest, content: Mapping[Path, str]) -> Manifest:
-    """Clips without a fold in that of their recording, or of a file of the same bytes, if there is one."""
-    home = {mark: clip for clip in reversed(total.clips) if clip.fold for mark in _marks(clip, content)}
+    """The clips of each family in one recording, where they have no fold, or no label and others have one."""
+    family = _families(total.clips, content)
+    home: dict[object, Clip] = {}
+    for clip, whole in zip(total.clips, family, strict=True):
+        for mark in (*_marks(clip, content), whole):
+            home[mark] = min(home.get(mark, clip), clip, key=_rank)
 
-    def housed(clip: Clip) -> Clip:
-        of = None if clip.fold else next((home[mark] for mark in _marks(clip, content) if mark in home), None)
-        return replace(clip, fold=of.fold, group=of.recording) if of else clip
+    def housed(clip: Clip, whole: object) -> Clip:
+        of = min((home[mark] for mark in (*_marks(clip, content), whole)), key=_rank)
+        there = (clip.fold, clip.recording) == (of.fold, of.recording)
+        stays = clip.fold and _rank(clip) == _rank(of)
+        return clip if there or stays else replace(clip, fold=of.fold, group=of.recording)
 
-    return replace(total, clips=tuple(map(housed, total.clips)))
+    return replace(total, clips=tuple(map(housed, total.clips, family)))
+
+
+def _families(clips: Iterable[Clip], content: Mapping[Path, str]) -> list[object]:
+    """What names each clip's family: the clips that share a mark with it, or with one of these, and so on."""
+    above: dict[object, object] = {}
+
+    def top(mark: object) -> object:
+        while above.setdefault(mark, mark) != mark:
+            mark = above[mark]
+        return mark
+
+    marks = [_marks(clip, content) for clip in clips]
+    for first, *others in marks:
+        above.update((top(first), top(other)) for other in others)
+    return [("family", top(first)) for first, *_ in marks]
 
 
 def _marks(clip: Clip, content: Mapping[Path, str]) -> list[object]:
@@ -71,16 +93,21 @@ def _marks(clip: Clip, content: Mapping[Path, str]) -> list[object]:
     return [content.get(clip.path, clip.path), *([clip.group] if clip.group else [])]
 
 
+def _rank(clip: Clip) -> tuple[bool, bool]:
+    """Whom others join comes first: labelled clips before others, and of each those that have a fold."""
+    return not clip.labelled, not clip.fold
+
+
 def _once(total: Manifest, content: Mapping[Path, str]) -> tuple[Manifest, list[str], set[str]]:
     """Each stretch of equal files once; a note on the others; and the names of those kept that had several folds."""
-    kept: dict[tuple[object, float, float | None], Clip] = {}
-    torn: set[str] = set()
+    piles: dict[tuple[object, float, float | None], list[Clip]] = {}
     for clip in total.clips:
-        first = kept.setdefault((content.get(clip.path, clip.path), clip.start, clip.stop), clip)
-        torn |= {first.name} if first.fold != clip.fold else set()
+        piles.setdefault((content.get(clip.path, clip.path), clip.start, clip.stop), []).append(clip)
+    kept = {min(pile, key=lambda clip: not clip.labelled): {clip.fold for clip in pile} for pile in piles.values()}
     copies = len(total) - len(kept)
     note = f"{copies} clips are copies, byte for byte, of clips in another place, and are left out"
-    return replace(total, clips=tuple(kept.values())), [note] * bool(copies), torn
+    torn = {clip.name for clip, folds in kept.items() if len(folds) > 1}
+    return replace(total, clips=tuple(kept)), [note] * bool(copies), torn
 
 
 def _foldless(sets: Iterable[Manifest], once: Manifest) -> list[str]:
