@@ -2,8 +2,8 @@
 only then is one that began from earlier learning warned of.
 
 Steps of the optimizer and clips heard are counts, and may differ by what a bad file or an uneven batch costs. Seconds
-depend on what else a machine did, so time is uneven only where the processor's own seconds say so too. Looks at the
-validation part count where they chose the weights. What a start had spent is told beside a result, and is not in here.
+depend on what else a machine did, so time is the processor's own where both sides tell that. Looks at the validation
+part count where they chose the weights. What a start had spent is told beside a result, and is not in here.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 from ossicle.durable import read_json
 
 COUNTS = {"steps": "steps", "clips": "clips heard", "chosen": "looks that chose the weights"}
+CLOCKS = {"cpu_seconds": "processor seconds", "seconds": "s"}
 CLOSE = 0.02
 """The share by which counts may differ."""
 CLOSE_IN_TIME = 0.15
@@ -29,7 +30,7 @@ def budget(places: Iterable[Path]) -> dict[str, float]:
     """
     folders = {place if place.is_dir() else place.parent for place in places}
     results = [_told(folder / "result.json") for folder in sorted(folders)]
-    names = (*COUNTS, "seconds", "cpu_seconds")
+    names = (*COUNTS, *CLOCKS)
     return {
         name: fmean(result[name] for result in results)
         for name in names
@@ -49,11 +50,10 @@ def uneven(one: Mapping[str, float], other: Mapping[str, float]) -> str:
     """
     both = [name for name in one if name in other]
     counts = [name for name in COUNTS if name in both and _apart(one[name], other[name], CLOSE)]
-    time = [_apart(one[name], other[name], CLOSE_IN_TIME) for name in ("seconds", "cpu_seconds") if name in both]
+    clock = next((name for name in CLOCKS if name in both), None)
     said = [f"{_number(one[name])} against {_number(other[name])} {COUNTS[name]}" for name in counts]
-    if "seconds" in both and all(time):
-        spent, unit = ("cpu_seconds", "processor seconds") if "cpu_seconds" in both else ("seconds", "s")
-        said.append(f"{_number(one[spent])} against {_number(other[spent])} {unit}")
+    if clock and _apart(one[clock], other[clock], CLOSE_IN_TIME):
+        said.append(f"{_number(one[clock])} against {_number(other[clock])} {CLOCKS[clock]}")
     return ", ".join(said)
 
 
