@@ -13,6 +13,9 @@ import numpy as np
 
 from ossicle.deploy.stream import Window
 
+OFF = 0.7
+"""Where an event ends, as a part of where it begins."""
+
 
 @dataclass(frozen=True)
 class Event:
