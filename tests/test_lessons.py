@@ -12,7 +12,7 @@ from ossicle import audio, cli, lessons, material, model, plan, train
 from ossicle.data.cache import Cache
 from ossicle.datasets import DATASETS
 from ossicle.evaluate import final
-from ossicle.recipe import RecipeError, from_dict
+from ossicle.recipe import RecipeError, Spec, from_dict
 from ossicle.run import RunError
 
 RATE = 8000
@@ -189,6 +189,14 @@ def encoders(place, cache):
     return place
 
 
+def test_recordings_are_cut_into_windows_of_what_a_student_begins_from(runs, encoders, tmp_path):
+    start = model.load(encoders / "inner")
+    start.hear(Spec("logmel", {**start.specs["frontend"].args, "seconds": 0.25}))
+    start.save(tmp_path / "start")
+    recipe = plan.student(None, [runs / "own"], unlabelled=[runs / "field"], start=tmp_path / "start")
+    assert (recipe.data.args["segment"], recipe.frontend.args["seconds"]) == (0.25, 0.25)
+
+
 def mimic(place, *names, **changes):
     return recipe_for(place, {"name": "mimic", "teachers": [str(place / name) for name in names]}, **changes)
 
@@ -305,8 +313,11 @@ def test_encoders_and_sound_without_labels_make_a_small_encoder(encoders, capsys
     [
         ("distill --teacher own -o student-2", "nothing to learn from: give labelled data, or recordings"),
         ("distill clips.csv --teacher nowhere -o student-2", "teacher nowhere holds no model: give a finished run"),
+        ("distill clips.csv --teacher seeded --fold 7 -o student-2", "teacher seeded/fold7-seed{seed} holds no model"),
+        ("distill --teacher own --unlabelled field --folds -o student-2", "nothing here has labels: leave it out, or"),
     ],
 )
 def test_commands_that_cannot_be_followed(runs, capsys, monkeypatch, command, said):
+    shutil.copytree(runs / "own", runs / "seeded" / "fold1-seed0", dirs_exist_ok=True)
     status, told = ossicle(command, runs, capsys, monkeypatch)
     assert (status, said in told) == (2, True), told

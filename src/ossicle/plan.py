@@ -213,24 +213,28 @@ def student(
     """The published small CNN on log-mel images, or what `start` hears and sees by, taught by one run or several: a
     classifier by classifiers, which learns what they say; an encoder by encoders, which learns their features.
 
-    Its window is the first teacher's, which answers about whole windows: `unlabelled` recordings, sources too, are cut
-    into as long clips, keep their folds, and may be all there is to learn from. Where a teacher's folder holds one run
-    a fold, each fold has its own. RecipeError where there is nothing to learn from, or nobody to teach.
+    Its window is the first teacher's, which answers about whole windows, or that of `start`: `unlabelled` recordings,
+    sources too, are cut into as long clips, keep their folds, and may be all there is to learn from. Where a teacher's
+    folder holds one run a fold, each fold has its own. RecipeError where nothing is there to learn from or to test on.
     """
     if not taught_by:
         raise RecipeError("a student needs a teacher: give a run that knows classes, or an encoder, --teacher runs/rec")
     alone = fold is None and not folds
     placed = [one_or_all(each, fold, folds) for each in taught_by]
     read = [teachers.read(choices(place, fold)[0]) for place in placed]
-    encoders, heard = _all_encoders(read), read[0].frontend.build(FRONTENDS)
+    encoders, begun = _all_encoders(read), None if start is None else one_or_all(start, fold, folds)
+    heard = (read[0].frontend if begun is None else inherited(begun, fold)["frontend"]).build(FRONTENDS)
     window = seconds or heard.seconds
     named, labelled = _joined(None if source is None else data(source), unlabelled, window)
+    if folds and not (labelled or encoders):
+        raise RecipeError(
+            "--folds tests each student, and nothing here has labels: leave it out, or give labelled data"
+        )
     fold = TEST if alone and source is not None and data(source).name in ONE_TEST else fold
-    if start is None:
+    if begun is None:
         frontend = _fine(sample_rate or min(SAMPLE_RATE, heard.sample_rate), window)
         built: dict[str, Any] = {"frontend": frontend, "encoder": Spec("small")}
     else:
-        begun = one_or_all(start, fold, folds)
         built = _built(named, begun, fold, seconds, sample_rate) | {"start": begun}
     recipe = Recipe(
         name="distill",

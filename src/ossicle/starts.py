@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from glob import escape, glob
 from pathlib import Path
 from typing import Any
 
@@ -42,10 +43,13 @@ def inherited(start: str, fold: int | None) -> dict[str, Any]:
 
 
 def choices(start: str, fold: int | None) -> list[Path]:
-    """The folders that `start` stands for: one, or those of every fold and seed that it names and that are open."""
+    """The folders that `start` stands for: one, or those of every fold and seed that it names and that are open.
+
+    Where there are none, `start` as it is.
+    """
     known = start if fold is None else start.replace("{fold}", str(fold))
-    place = Path(known.replace("{fold}", "*").replace("{seed}", "*"))
-    return [place] if str(place) == str(Path(known)) else sorted(place.parent.glob(place.name))
+    found = glob(escape(known).replace("{fold}", "*").replace("{seed}", "*"))  # noqa: PTH207 - Path.glob takes no roots
+    return sorted(map(Path, found)) or [Path(known)]
 
 
 def _spec(tree: dict[str, Any]) -> Spec:
