@@ -10,6 +10,7 @@ import torch
 
 from ossicle import audio, cli, lessons, material, model, plan, train
 from ossicle.data.cache import Cache
+from ossicle.data.loader import DataError
 from ossicle.datasets import DATASETS
 from ossicle.evaluate import final
 from ossicle.recipe import RecipeError, Spec, from_dict
@@ -161,6 +162,30 @@ def test_a_run_does_not_go_on_under_another_teacher(runs, cache, tmp_path):
         train.fit(stopped, tmp_path / "student", cache=cache)
 
 
+def test_a_teacher_that_is_replaced_while_it_is_asked_is_refused(runs, tmp_path):
+    shutil.copytree(runs / "own", tmp_path / "teacher")
+    found = material.gather(taught(runs, str(tmp_path / "teacher")), Cache(tmp_path), sample_rate=RATE)
+    shutil.rmtree(tmp_path / "teacher")
+    shutil.copytree(runs / "elsewhere", tmp_path / "teacher")
+    with pytest.raises(RecipeError, match="was replaced after this run had begun"):
+        lessons.answers(found.teachers[0], found, "probability")
+    assert not list(tmp_path.glob("answers-1/*/*"))
+
+
+def test_a_teacher_that_cannot_hear_what_the_student_hears_is_refused(runs, tmp_path):
+    """One for stereo, and a recording of four channels: it would have nothing to say of it."""
+    shutil.copytree(runs / "field", tmp_path / "field")
+    soundfile.write(tmp_path / "field" / "four.wav", np.zeros((4000, 4)) + 0.1, RATE)
+    teacher = model.load(runs / "own")
+    teacher.backbone.channels = 2
+    teacher.save(tmp_path / "stereo")
+    changes = {"data": {"name": "folder", "path": str(tmp_path / "field")}, "split.fold": None}
+    recipe = taught(runs, str(tmp_path / "stereo")).override(changes)
+    found = material.gather(recipe, Cache(tmp_path), sample_rate=RATE)
+    with pytest.raises(DataError, match=r"stereo cannot hear 1 file .*four.wav for one: 4 channels where 2"):
+        lessons.lesson(recipe, found)
+
+
 def test_few_labels_leave_the_clips_that_had_none(runs):
     recipe = plan.student(runs / "clips.csv", [runs / "own"], unlabelled=[runs / "field"], fold=1)
     recipe = recipe.override({"split.few": 1})
@@ -304,6 +329,8 @@ def test_encoders_and_sound_without_labels_make_a_small_encoder(encoders, capsys
     assert status == 0, said
     assert "wrote small\nnext  ossicle train LABELLED --from small -o runs/rec\n" in said
     assert isinstance(model.load(encoders / "small"), model.Backbone)
+    status, said = ossicle(f"{command} --temperature 2", encoders, capsys, monkeypatch)
+    assert (status, "leave out --temperature" in said) == (2, True), said
     status, said = ossicle("distill clips.csv --teacher own --teacher inner -o no", encoders, capsys, monkeypatch)
     assert (status, "own knows classes and inner is an encoder" in said) == (2, True), said
 

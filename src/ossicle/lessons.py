@@ -14,7 +14,7 @@ import os
 import secrets
 import time
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from ossicle import machine
 from ossicle.assemble import sound_alike
+from ossicle.data.cache import BadFile
 from ossicle.data.loader import DataError, Source, mixing
 from ossicle.data.manifest import Clip
 from ossicle.durable import write
@@ -34,7 +35,8 @@ from ossicle.material import Material, Tell, quiet
 from ossicle.model import Backbone, Classifier, load
 from ossicle.objectives.distill import Lesson
 from ossicle.recipe import Recipe, RecipeError, to_dict
-from ossicle.teachers import Teacher
+from ossicle.teachers import Teacher, read
+from ossicle.words import plural
 
 What = Literal["probability", "feature"]
 CHUNK = 256  # clips between two writes: what is lost when asking is stopped
@@ -87,8 +89,10 @@ def _asked(
     model, part = _awake(teacher), found.parts.train
     paths = dict.fromkeys(part.clips[row].path for row in rows.values())
     heard: dict[str, Any] = {"sample_rate": model.sample_rate, "channels": mixing(model.channels)}
-    bad = found.cache.prepare(paths, **heard).bad
-    source = Source(part, found.cache, model.sample_rate, model.channels, frozenset(bad))
+    bad = found.cache.prepare(paths, **heard, progress=_decoding(tell)).bad
+    if bad:
+        raise DataError(_unheard(teacher, bad))
+    source = Source(part, found.cache, model.sample_rate, model.channels)
     made: dict[bytes, np.ndarray] = {}
     for start in range(0, len(rows), CHUNK):
         names = list(rows)[start : start + CHUNK]
@@ -104,6 +108,19 @@ def _asked(
     return made
 
 
+def _decoding(tell: Tell) -> Callable[[int, int], None]:
+    return lambda done, total: tell("decode", {"done": done, "total": total})
+
+
+def _unheard(teacher: Teacher, bad: Mapping[Path, BadFile]) -> str:
+    """A student hears these files, or they would be bad for it too."""
+    first = next(iter(bad.values()))
+    return (
+        f"teacher {teacher.folder} cannot hear {plural(len(bad), 'file')} that the student learns from, {first.path} "
+        f"for one: {first.reason}. Leave them out, or take a teacher that hears them"
+    )
+
+
 def _said(model: Backbone | Classifier, few: Source, what: What, hop: float | None) -> np.ndarray:
     if isinstance(model, Classifier):
         made: np.ndarray = getattr(predict(model, few, hop=hop), what)
@@ -112,7 +129,13 @@ def _said(model: Backbone | Classifier, few: Source, what: What, hop: float | No
 
 
 def _awake(teacher: Teacher) -> Backbone | Classifier:
-    return load(teacher.folder).to(machine.device()).requires_grad_(False)
+    """The teacher, ready to answer. RecipeError where it was replaced since it was read."""
+    model = load(teacher.folder).to(machine.device()).requires_grad_(False)
+    if read(teacher.folder).sha256 != teacher.sha256:
+        raise RecipeError(
+            f"teacher {teacher.folder} was replaced after this run had begun with it: start the run again"
+        )
+    return model
 
 
 def _in_order(model: Backbone | Classifier, labels: Sequence[str]) -> Classifier:

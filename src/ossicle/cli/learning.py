@@ -175,6 +175,8 @@ def distill(
     recipe = plan.student(source, teacher, unlabelled=unlabelled, start=start, **heard)
     ways = {"how": how, "temperature": temperature, "hard": hard, "hear": hear}
     asked = given(**{f"objective.{name}": value for name, value in ways.items()})
+    if asked and recipe.objective.name == "mimic":
+        raise UsageError(f"an encoder has features and no answers: leave out --{next(iter(asked)).partition('.')[2]}")
     recipe = recipe.override(asked | learning.changes())
     print(learn(recipe, out, **learning.ways(), folds=folds))
     if recipe.objective.name == "mimic":
