@@ -1,0 +1,57 @@
+"""The verb that makes a promise: tune, on a user's own background."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from ossicle.cli.app import DONE, app, close, shown
+from ossicle.options import UsageError, option
+from ossicle.sentences import sentence
+
+if TYPE_CHECKING:
+    from ossicle.deploy.tradeoff import Tuning
+
+
+@app.command
+def tune(
+    bundle: Path,
+    /,
+    *,
+    background: Annotated[Path, option("Recordings of the place without events: a folder, or a file.")],
+    max_per_hour: Annotated[float, option("False alarms an hour that each class may give.")],
+    events: Annotated[Path | None, option("A table of events: filename, onset, offset, event_label.")] = None,
+    label: Annotated[tuple[str, ...], option("A class to tune; give several [default: all].")] = (),
+    lowest: Annotated[float, option("No threshold is set under this.")] = 0.5,
+    draw: Annotated[Path | None, option("A file for the trade-off, .svg or .png.")] = None,
+    threads: Annotated[int, option("CPU threads to use.")] = 1,
+) -> int:
+    """Sets each class's threshold so that false alarms on your own background stay under a promise.
+
+    The bundle hears the recordings as `listen` would. Events that --events tells of are no false alarms there, and the
+    share of them that is found is told; recordings that only it names are heard for that alone.
+    """
+    if draw is not None and draw.suffix not in (".svg", ".png"):
+        raise UsageError(f"--draw {draw}: wanted a file that ends in .svg or .png")
+    from ossicle.deploy.tune import tune as measure
+
+    found = measure(
+        bundle, background, max_per_hour=max_per_hour, events=events, labels=label, lowest=lowest, threads=threads
+    )
+    print(found)
+    found.write(bundle)
+    wrote = [bundle / "config.json", *([] if draw is None else _drawn(found, draw))]
+    close(*wrote, next=f"ossicle listen {shown(bundle)} --mic")
+    return DONE
+
+
+def _drawn(found: Tuning, path: Path) -> list[Path]:
+    from ossicle.report import false_alarms
+
+    try:
+        false_alarms.write(found, path)
+    except ModuleNotFoundError as error:
+        print(f"not drawn: {sentence(error)}", file=sys.stderr)
+        return []
+    return [path]
