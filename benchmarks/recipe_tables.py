@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import record
 
-from ossicle import folds, recipe
+from ossicle import folds, material, recipe
 from ossicle.durable import read_json, write, write_json
 from ossicle.evaluate import answers, bootstrap, compare, ensemble, paired_t
 from ossicle.folds import Cell
@@ -26,6 +26,7 @@ RECIPES = Path(__file__).parents[1] / "recipes"
 SHOWN = (1, 2, 3, 5, 10, 15, 20, 30)
 WAYS = {"knn": "5 neighbors", "linear": "linear probe"}
 """What an encoder is judged by, as `folds` names it; a classifier's own answers are under ""."""
+COSTS = ("runs", "pretraining", "s", "s before", "s of teachers")  # the last where there are teachers
 
 Arms = dict[str, list[Cell]]
 
@@ -188,13 +189,15 @@ def table(every: Arms, rows: Sequence[Mapping[str, Any]]) -> list[str]:
     both = any("linear" in row for row in rows)
     told = ("5 neighbors, %", "linear probe, %") if both else ("mean ± sd, %", "folds")
     against = tuple(f"{way} against the first" for way in WAYS.values()) if both else ("against the first",)
-    head = ("", *told, "runs", "pretraining", "s", "s before", *against)
+    costs = [_cost(row, every) for row in rows]
+    shown_costs = len(COSTS) if any(cost[-1] for cost in costs) else len(COSTS) - 1
+    head = ("", *told, *COSTS[:shown_costs], *against)
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
-    for row in rows:
+    for row, cost in zip(rows, costs, strict=True):
         blocks = [row, row.get("linear", {})] if both else [row]
         shown = [_folds(block) for block in blocks] if both else [spread(_scores(row)), _each(row)]
         name = ", ".join(filter(None, (row["variant"], BY_TEST if "test" in row.get("selected", ()) else "")))
-        cells = (name, *shown, *_cost(row, every), *map(_against, blocks))
+        cells = (name, *shown, *cost[:shown_costs], *map(_against, blocks))
         lines.append(f"| {' | '.join(cells)} |")
     return [*lines, ""]
 
@@ -213,11 +216,25 @@ def _folds(block: Mapping[str, Any]) -> str:
 
 
 def _cost(row: Mapping[str, Any], every: Arms) -> tuple[str, ...]:
-    """How many runs, what their beginning heard, and the processor seconds of a run and of its beginning."""
-    taken = [read_json(cell.folder / "result.json") for cell in every[row["variant"]]]
-    before = [each["before"]["cpu_seconds"] for each in taken if each.get("before")]
-    seconds = f"{np.mean([each['cpu_seconds'] for each in taken]):.0f}"
-    return str(row["runs"]), ", ".join(row["pretraining"]), seconds, f"{np.mean(before):.0f}" if before else ""
+    """`COSTS`: how many runs, what their beginning heard, and the processor seconds of a run, of its beginning and of
+    its teachers.
+    """
+    cells = every[row["variant"]]
+    taken = [read_json(cell.folder / "result.json") for cell in cells]
+    before = [result.get("before") for result in taken]
+    teaching = [_teaching(cell, result) for cell, result in zip(cells, taken, strict=True)]
+    return str(row["runs"]), ", ".join(row["pretraining"]), *map(_seconds, (taken, before, teaching))
+
+
+def _teaching(cell: Cell, result: Mapping[str, Any]) -> Mapping[str, Any] | None:
+    """What a run's teachers took; of a result that is older than this, as they tell now."""
+    named = cell.recipe.objective.args.get("teachers", ())
+    return result["teaching"] if "teaching" in result else material.teaching(map(cell.recipe.own, named))
+
+
+def _seconds(costs: Iterable[Mapping[str, Any] | None]) -> str:
+    known = [cost["cpu_seconds"] for cost in costs if cost and cost["cpu_seconds"] is not None]
+    return f"{np.mean(known):.0f}" if known else ""
 
 
 def _against(block: Mapping[str, Any]) -> str:

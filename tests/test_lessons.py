@@ -132,6 +132,8 @@ def test_a_student_is_a_classifier_that_says_who_taught_it(runs, cache, tmp_path
     result = train.fit(taught(runs, "own", "deep"), tmp_path / "student", cache=cache)
     assert (result["kind"], result["pretraining"]) == ("classifier", "inductive")
     assert list(result["teachers"]) == [str(runs / "own"), str(runs / "deep")]
+    taken = [json.loads((runs / name / "result.json").read_text())["cpu_seconds"] for name in ("own", "deep")]
+    assert result["teaching"]["cpu_seconds"] == pytest.approx(sum(taken))
     assert final(tmp_path / "student", cache=cache)["heard"] == 0
     assert set(model.load(tmp_path / "student").state_dict()) == set(model.load(runs / "own").state_dict())
 
@@ -260,6 +262,36 @@ def test_a_student_of_encoders_is_an_encoder_that_says_what_they_heard(encoders,
     assert (tuned["kind"], tuned["pretraining"]) == ("classifier", "transductive")
 
 
+def test_classes_that_were_learned_stay_told_and_so_does_what_teachers_took(runs, cache, tmp_path):
+    """A classifier's features are learned by an encoder, and that is learned on by a classifier: labels came along."""
+    one = {"stages.0.epochs": 1}
+    student = train.fit(mimic(runs, "elsewhere", **one), tmp_path / "student", cache=cache)
+    assert (student["kind"], student["pretraining"], student["told"]) == ("backbone", "leaky", True)
+    tuned = train.fit(recipe_for(runs, start=str(tmp_path / "student"), **one), tmp_path / "rec", cache=cache)
+    assert (tuned["pretraining"], tuned["teaching"]) == ("leaky", None)
+    teacher = json.loads((runs / "elsewhere" / "result.json").read_text())
+    for name in material.COST:
+        assert student["teaching"][name] == teacher[name]
+        assert tuned["before"][name] == pytest.approx(student[name] + teacher[name])
+    rows = material.mean_cost([student, tuned])
+    assert rows["teaching"]["cpu_seconds"] == teacher["cpu_seconds"]
+    assert material.teaching([runs / "elsewhere", runs / "elsewhere" / "model"])["seconds"] is None
+
+
+def test_a_start_that_learned_labels_of_the_test_fold_is_leaky(runs, encoders):
+    for name, stamp in (("elsewhere", "leaky"), ("outer", "transductive"), ("own", "inductive")):
+        own = json.loads((runs / "own" / "heard.json").read_text())
+        test = sorted(set(json.loads((runs / "elsewhere" / "heard.json").read_text())).difference(own))
+        assert material.stamp(str(runs / name), test) == stamp
+
+
+def test_what_a_student_of_encoders_heard_is_known_when_its_teachers_are_gone(encoders, cache, tmp_path):
+    shutil.copytree(encoders / "inner", tmp_path / "teacher")
+    train.fit(mimic(encoders, str(tmp_path / "teacher"), **{"stages.0.epochs": 1}), tmp_path / "student", cache=cache)
+    shutil.rmtree(tmp_path / "teacher")
+    assert final(tmp_path / "student", cache=cache)["pretraining"] == "inductive"
+
+
 def test_a_stopped_student_of_encoders_goes_on_as_if_it_had_not_been(encoders, cache, tmp_path):
     recipe = mimic(encoders, "inner", **{"stages.0.epochs": 3})
     train.fit(recipe, tmp_path / "whole", cache=cache)
@@ -284,6 +316,7 @@ def test_a_stopped_student_of_encoders_goes_on_as_if_it_had_not_been(encoders, c
         ({"objective.teachers": ["renamed"]}, "renamed alone has LOW and clips alone has low"),
         ({"objective.teachers": ["own", "renamed"]}, "own alone has low and .*renamed alone has LOW"),
         ({"objective.teachers": ["several"]}, "several gives a clip several labels, and clips one label"),
+        ({"objective.teachers": ["own"], "split.transductive": True}, "'distill' learns classes: leave it out"),
         ({"objective.teachers": ["deep"], "objective.hear": "views"}, "hear = \"clips\" each hears in its own way"),
         ({"objective.teachers": ["own"], "data": {"name": "folder"}, "objective.hard": 0.5}, "has no labels to learn"),
     ],

@@ -91,6 +91,20 @@ def drawn(ways: int, variants: tuple[str, ...] = ("one", "other")) -> dict[tuple
     return {each: [chance.random(CLIPS) < 0.7 for _ in range(ways)] for each in every}
 
 
+def test_what_teachers_took_has_a_column_where_there_are_any(tables, tmp_path) -> None:
+    ran(tmp_path / "runs", drawn(1))
+    part = tables.Part("runs", "A title", "supervised", folds=(1, 2))
+    tables.write_tables("made", None, [part])
+    page = tmp_path / "results" / "made.md"
+    assert "| s | s before | against the first |" in page.read_text()
+    for result in (tmp_path / "runs" / "other").glob("*/result.json"):
+        result.write_text(json.dumps(read_json(result) | {"teaching": {"cpu_seconds": 70.0}}))
+    tables.write_tables("made", None, [part])
+    assert "| s | s before | s of teachers | against the first |" in page.read_text()
+    assert "| 4 | none | 4 |  | 70 | " in page.read_text()
+    assert "| 4 | none | 4 |  |  |  |" in page.read_text()
+
+
 def test_a_classifiers_rows_are_means_over_folds_of_means_over_seeds(tables, tmp_path, capsys) -> None:
     right = drawn(1)
     ran(tmp_path / "runs", right)

@@ -128,6 +128,8 @@ UNTOLD = dict.fromkeys(("seconds", "hours", "bytes"))
 )
 def test_what_learning_took_is_told_with_what_its_start_took(before, said):
     assert words.cost({**SOUND, "before": before}) == f"41 s on 0.36 h, 115 MB of sound{said}"
+    taught = words.cost({**SOUND, "before": before, "teaching": SOUND})
+    assert taught == f"41 s on 0.36 h, 115 MB of sound{said}; its teachers: 41 s on 0.36 h, 115 MB of sound"
 
 
 def test_a_class_of_an_encoder_says_how_far_it_spreads():

@@ -21,7 +21,7 @@ from ossicle.data.loader import DataError, Source, prepare
 from ossicle.data.manifest import Manifest, Parts
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json, write
-from ossicle.recipe import Recipe
+from ossicle.recipe import Recipe, RecipeError
 from ossicle.teachers import Teacher, agree, teachers_of
 from ossicle.words import plural
 
@@ -112,6 +112,7 @@ def gather(
     The test fold is decoded with the rest (so that bad files show before the work, and overlap with what pretraining
     heard can be told) and is given to no one here.
     """
+    _refuse_tested(recipe)
     cache = cache or Cache()
     manifest, teachers = dealt(recipe.data.build(DATASETS), recipe), teachers_of(recipe)
     if recipe.objective.name == "distill":
@@ -149,6 +150,15 @@ def gather(
         progress=lambda done, total: tell("decode", {"done": done, "total": total}),
     )
     return Material(manifest, parts, cache, prepared, sample_rate, channels, teachers)
+
+
+def _refuse_tested(recipe: Recipe) -> None:
+    """RecipeError where classes would be learned from the test fold itself."""
+    if recipe.split.transductive and recipe.objective.name in ("supervised", "distill"):
+        raise RecipeError(
+            f"split.transductive lets pretraining hear the test fold, and '{recipe.objective.name}' learns classes: "
+            "leave it out"
+        )
 
 
 def write_bad(folder: str | Path, rows: Iterable[Mapping[str, str]]) -> Path:
@@ -212,8 +222,8 @@ def known_to(start: str | Path | None, teachers: Iterable[Path] = ()) -> set[str
 def spent(start: str | Path | None) -> dict[str, float | None] | None:
     """What making the weights of a start took: seconds, cpu_seconds, and hours and bytes of the sound it heard.
 
-    Sums over the run and what it had begun from, each as it tells; a recording heard twice counts twice. `weights` are
-    the bytes of a model that tells nothing, where it all began from one. None without a start.
+    Sums over the run, what it had begun from and who had taught it, each as it tells; a recording heard twice counts
+    twice. `weights` are the bytes of a model that tells nothing, where it all began from one. None without a start.
     """
     if start is None:
         return None
@@ -222,18 +232,34 @@ def spent(start: str | Path | None) -> dict[str, float | None] | None:
         bare = folder / "model.safetensors"
         return dict.fromkeys(COST) | {"weights": bare.stat().st_size if bare.exists() else None}
     own = read_json(folder / "result.json")
-    before = own.get("before") or {}
-    told = {name: [each[name] for each in (own, before) if each.get(name) is not None] for name in COST}
+    before, teaching = (own.get(name) or {} for name in ("before", "teaching"))
+    told = {name: [each[name] for each in (own, before, teaching) if each.get(name) is not None] for name in COST}
     return {name: sum(values) if values else None for name, values in told.items()} | {"weights": before.get("weights")}
 
 
-def mean_cost(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """What a run took and heard, and under `before` what its start did: means over runs, None where one does not tell.
-
-    `before` is None where no run began from another.
+def teaching(teachers: Iterable[str | Path]) -> dict[str, float | None] | None:
+    """What making all teachers of a student took, as `spent` has it of each; None of what one of them does not tell,
+    and without teachers. Asking them is not in it: answers are kept.
     """
-    before = [result["before"] for result in results if result.get("before")]
-    return _means(results, (*COUNTS, *COST)) | {"before": _means(before, (*COST, "weights")) if before else None}
+    each = [cost for teacher in teachers if (cost := spent(teacher)) is not None]
+    return {name: _sum([cost[name] for cost in each]) for name in COST} if each else None
+
+
+def _sum(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return sum(known) if len(known) == len(values) else None
+
+
+def mean_cost(results: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """What a run took and heard, under `before` what its start did, and under `teaching` what its teachers did: means
+    over runs, None where one does not tell.
+
+    `before` is None where no run began from another, and `teaching` where none had teachers.
+    """
+    earlier = {"before": (*COST, "weights"), "teaching": COST}
+    told = {name: [result[name] for result in results if result.get(name)] for name in earlier}
+    means = {name: _means(told[name], names) if told[name] else None for name, names in earlier.items()}
+    return _means(results, (*COUNTS, *COST)) | means
 
 
 def _means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str, float | None]:
@@ -244,21 +270,25 @@ def _means(rows: Sequence[Mapping[str, Any]], names: Iterable[str]) -> dict[str,
 def stamp(start: str | None, test: list[str], teachers: Iterable[Path] = ()) -> str:
     """What pretraining heard of the test part: "transductive" if any of it, "inductive" if nothing, "none" without it.
 
-    "unknown" where the start is a bare model that does not tell. Teachers are asked the same, but any of it that one of
-    them heard who knows classes, be it with labels, is "leaky". The worst of all is what counts.
+    "leaky" if any of it was heard by a start that is `told` classes, be it with labels. "unknown" where the start is a
+    bare model that does not tell. Teachers are asked the same, and the worst of all is what counts.
     """
-    said = ["none"] if start is None else [_stamp(start, test, "transductive")]
-    said += [_stamp(teacher, test, "transductive" if _is_encoder(teacher) else "leaky") for teacher in teachers]
+    said = {"none"} if start is None else {_stamp(start, test)}
+    said |= {_stamp(teacher, test) for teacher in teachers}
     return next(each for each in ("leaky", "transductive", "unknown", "inductive", "none") if each in said)
 
 
-def _is_encoder(run: Path) -> bool:
-    done = run / "result.json"
-    return done.exists() and read_json(done).get("kind") == "backbone"
+def told(run: str | Path) -> bool:
+    """Whether classes are in what a run learned: its own or, of an encoder, those of who taught it or it began from."""
+    done = Path(run) / "result.json"
+    found = read_json(done) if done.exists() else {}
+    return bool(found.get("told", found.get("kind") == "classifier"))
 
 
-def _stamp(before: str | Path, test: list[str], stained: str) -> str:
+def _stamp(before: str | Path, test: list[str]) -> str:
     known = heard(before)
     if known is None:
         return "unknown"
-    return stained if known.intersection(test) else "inductive"
+    if not known.intersection(test):
+        return "inductive"
+    return "leaky" if told(before) else "transductive"

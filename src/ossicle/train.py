@@ -26,6 +26,7 @@ from ossicle.draw import Draw
 from ossicle.durable import write_json
 from ossicle.learner import Learner
 from ossicle.material import Material, Tell, quiet
+from ossicle.model import Classifier
 from ossicle.recipe import Recipe, Stage, to_dict
 from ossicle.run import Run
 from ossicle.stops import Interrupted, interrupt_deferred, refuse_thin
@@ -224,6 +225,7 @@ class Session(Learner):
         """Asks the validation part, saves the model, and closes the run with its result."""
         parts, start, kept = self.material.parts, self.recipe.base_start, self.choice.epoch
         teachers = [teacher.folder for teacher in self.material.teachers]
+        earlier: list[str | Path] = [*([start] if start else []), *teachers]
         self.take_best()
         result: dict[str, Any] = {
             "kind": self.model.kind,
@@ -234,6 +236,8 @@ class Session(Learner):
             "hours": self.material.seconds(parts.train) / 3600,
             "bytes": self.material.bytes(parts.train),
             "before": material.spent(start),
+            "teaching": material.teaching(teachers),
+            "told": isinstance(self.model, Classifier) or any(map(material.told, earlier)),
             "openings": self.looks("test_"),
             "selected": selected(self.recipe),
             "bad_files": len(self.material.prepared.bad),

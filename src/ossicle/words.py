@@ -17,7 +17,7 @@ TOLD = (
 )
 STAMPS = {
     "transductive": "pretraining is transductive: it heard clips of the test fold",
-    "leaky": "leaky: a teacher had heard clips of the test fold",
+    "leaky": "leaky: a teacher or start that knows classes had heard clips of the test fold",
     "unknown": "nothing tells what pretraining heard",
 }
 
@@ -82,13 +82,16 @@ def rated(suggestion: float | None, lowest: float, last: float, *, stopped: bool
 
 
 def cost(row: dict[str, Any]) -> str:
-    """`41 s on 0.36 h, 115 MB of sound; its start: 407 s on 0.44 h, 141 MB`: what is told of learning and its start."""
-    before = row.get("before")
-    if before is None:
-        return _heard(row)
-    weights = before.get("weights")
-    known = [_heard(before), f"weights of {weights / 1e6:.0f} MB" if weights else ""]
-    return f"{_heard(row)}; its start: {', from '.join(each for each in known if each) or 'nothing tells'}"
+    """`41 s on 0.36 h, 115 MB of sound; its start: 407 s on 0.44 h, 141 MB`: what is told of learning, and of its start
+    and teachers.
+    """
+    told = [_heard(row)]
+    for name, said in {"before": "its start", "teaching": "its teachers"}.items():
+        if (earlier := row.get(name)) is not None:
+            weights = earlier.get("weights")
+            known = [_heard(earlier), f"weights of {weights / 1e6:.0f} MB" if weights else ""]
+            told.append(f"{said}: {', from '.join(each for each in known if each) or 'nothing tells'}")
+    return "; ".join(told)
 
 
 def _heard(row: dict[str, Any]) -> str:

@@ -157,12 +157,12 @@ def _origin(
     run: Run, followed: recipe.Recipe, model: Backbone | Classifier, exam: _Exam, content: list[str]
 ) -> dict[str, Any]:
     """Whose result this is, and what the model had heard of the test clips before, by their files' content."""
-    encoder = isinstance(model, Backbone)
+    encoder, learned = isinstance(model, Backbone), material.heard(run.folder)
     taught = [Path(followed.own(each)) for each in followed.objective.args.get("teachers", ())]
-    stamp = material.stamp(str(run.folder) if encoder else followed.base_start, content, taught)
+    whole = encoder and learned is not None  # what its teachers heard is in it, wherever they are by now
+    stamp = material.stamp(str(run.folder) if encoder else followed.base_start, content, () if whole else taught)
     if exam.own and not encoder:
         stamp = (run.result or {}).get("pretraining", stamp)
-    learned = material.heard(run.folder)
     heard = None if learned is None else len(learned.intersection(content))
     fold = followed.split.fold if exam.own else None
     origin = {"kind": model.kind, "data": exam.whole.name, "fold": fold, "pretraining": stamp, "heard": heard}

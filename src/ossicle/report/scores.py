@@ -23,7 +23,7 @@ STAMPS = {
     "none": ("told", "no pretraining", "its weights began at random"),
     "inductive": ("good", "inductive", "pretraining heard no clip of the test fold"),
     "transductive": ("warn", "transductive", "pretraining heard test clips, without their labels"),
-    "leaky": ("warn", "leaky", "a teacher had heard test clips"),
+    "leaky": ("warn", "leaky", "a teacher or start that knows classes had heard test clips"),
     "unknown": ("warn", "unknown pretraining", "nothing tells what it heard"),
 }
 _SIGNS = {"good": "✓", "warn": "!", "told": "·"}

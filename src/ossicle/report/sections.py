@@ -185,7 +185,8 @@ def told(found: Found, runs: Sequence[Found]) -> list[Markup | None]:
         "machine": first.get("environment.machine"),
         "temperature": None if temperature is None else f"{temperature:.3f}",
         "began from": first.get("recipe.start"),
-        "its start": cost({"before": before}).partition(": ")[2] if (before := first.get("result.before")) else None,
+        "its start": _earlier(first, "before"),
+        "its teachers": _earlier(first, "teaching"),
     }
     parts = {name: first.get(name) for name in ("data", "environment")}
     recipes = {name: each[0].get("recipe") for name, each in (found.variants or {"": [first]}).items()}
@@ -194,3 +195,9 @@ def told(found: Found, runs: Sequence[Found]) -> list[Markup | None]:
         *(folded(f"Recipe {name}".rstrip(), lines(toml(each))) for name, each in recipes.items() if each),
         *(folded(name.title(), scores.details(parts[name])) for name in ("data", "environment") if parts[name]),
     ]
+
+
+def _earlier(run: Found, which: str) -> str | None:
+    """What a run's start, or its teachers, took."""
+    found = run.get(f"result.{which}")
+    return cost({which: found}).partition(": ")[2] if found else None
