@@ -12,7 +12,7 @@ from ossicle.cli import main
 from ossicle.deploy import poisson
 from ossicle.deploy.bundle import load
 from ossicle.deploy.config import Config, opened
-from ossicle.deploy.events import OFF, events
+from ossicle.deploy.events import OFF, answer, events
 from ossicle.deploy.overheard import Recording, hear
 from ossicle.deploy.stream import Window
 from ossicle.deploy.tradeoff import NEVER
@@ -164,6 +164,17 @@ def test_a_class_that_cannot_keep_it_is_never_told(loudness, tmp_path):
     tuning.write(loudness)
     assert [event for event in load(loudness).listen(path) if event.label == "loud"] == []
     assert "loud: never told, as no threshold keeps the promise" in str(tuning)
+
+
+def test_where_no_class_reaches_its_threshold_the_answer_is_unknown(loudness, place):
+    knock, half = np.full(RATE, 0.8), np.full(RATE, 0.55)
+    assert load(loudness).answer(half) == "loud"
+    tune(loudness, place, max_per_hour=PROMISE).write(loudness)
+    recognizer = load(loudness)
+    assert [recognizer.answer(wave) for wave in (half, knock, np.full(RATE, 0.9), np.full(RATE, 0.05))] == [
+        *("unknown", "unknown", "loud", "quiet")
+    ]
+    assert answer(np.array([0.3, 0.6, 0.7]), "abc", on=[0.3, 0.5, 0.8]) == "b", "the most probable that may be told"
 
 
 def test_no_threshold_is_under_the_lowest(loudness, tmp_path):

@@ -12,7 +12,7 @@ import numpy as np
 
 from ossicle import audio
 from ossicle.deploy.config import FRONTEND, MODEL, BundleError, Config, opened
-from ossicle.deploy.events import Event, events
+from ossicle.deploy.events import Event, answer, events
 from ossicle.deploy.image import image
 from ossicle.deploy.stream import Stream, Window
 
@@ -88,6 +88,10 @@ class Recognizer:
         if broken := sum(fault.samples for fault in stream.faults() if fault.kind == "broken"):
             raise ValueError(f"{broken} samples are not finite or are over +40 dBFS; repair or leave out this clip")
         return np.mean([window.score for window in windows], axis=0)
+
+    def answer(self, samples: np.ndarray, sample_rate: int | None = None) -> str:
+        """What a clip is: its most probable label of those that reach their thresholds, or "unknown"."""
+        return answer(self(samples, sample_rate), self.labels, on=self.config.thresholds["on"])
 
     def stream(self, source_rate: int | None = None, *, hop: int | None = None) -> Stream:
         """A new Stream of this model for samples at `source_rate` (default: the model's own)."""

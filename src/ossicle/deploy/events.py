@@ -15,6 +15,7 @@ from ossicle.deploy.stream import Window
 
 OFF = 0.7
 """Where an event ends, as a part of where it begins."""
+UNKNOWN = "unknown"
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,13 @@ def events(
     for track in tracks:
         if track.event and track.event.stop - track.event.start >= min_seconds:
             yield track.event
+
+
+def answer(score: np.ndarray, labels: Sequence[str], *, on: float | Sequence[float] = 0.5) -> str:
+    """(K,) probabilities -> the label of the highest that reaches its threshold, or UNKNOWN where none does."""
+    reached = np.where(np.asarray(score) >= np.asarray(on, dtype=float), score, -1.0)
+    best = int(np.argmax(reached))
+    return labels[best] if reached[best] >= 0 else UNKNOWN
 
 
 def _thresholds(on: float | Sequence[float], off: float | Sequence[float], classes: int) -> list[list[float]]:
