@@ -123,6 +123,16 @@ def test_size_tells_each_layer_and_whether_it_fits(place):
     assert "name one of them" in refused("size .", place[0])
 
 
+def test_export_makes_a_model_of_8_bit_and_measures_it_on_the_validation_clips(place):
+    clips = json.loads((place[0] / "rec" / "data.json").read_text())["clips"]
+    told = json.loads((place[0] / "bundle" / "config.json").read_text())["int8"]
+    part = "validation" if clips["valid"] else "training"
+    assert (told["measure"], told["part"], told["clips"]) == ("accuracy", part, clips["valid"] or clips["train"])
+    assert told["score"] >= told["float_score"] - 0.01
+    assert "model.int8.onnx: accuracy" in place[1]["export"][0]
+    assert ossicle("listen bundle 0.wav --int8 --on 0.4", place[0])[0] == 0
+
+
 def test_listen_writes_an_event_a_line(place):
     events = [json.loads(line) for line in place[1]["listen"][0].splitlines()]
     assert {event["label"] for event in events} <= {"low", "high"}

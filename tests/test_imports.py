@@ -15,12 +15,12 @@ LEVELS = """
     cli
     learn
     field folds demo
-    train report minutes
+    train report minutes ship
     trial
     rates
     learner
     lessons
-    assemble evaluate ship
+    assemble evaluate
     objectives machine deploy size convert
     material model run plan
     teachers starts

@@ -45,7 +45,7 @@ def demo(out: str | Path, data: str | None = None, *, tell: Tell = quiet) -> str
     results = {"encoder": work(pretraining, out / "encoder", tell)}
     for name, start in (("pretrained", out / "encoder"), ("scratch", None)):
         results[name] = work(_recognizer(pretraining, start), out / name, tell)
-    checked = ship(out / "pretrained", out / "bundle")
+    checked = ship(out / "pretrained", out / "bundle", int8=False)
     recognizer = load(out / "bundle")
     test = divide(pretraining.data.build(DATASETS), pretraining, supervised=False).test
     sounded = make_stream(test, recognizer, out / "stream.wav")

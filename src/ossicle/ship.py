@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ossicle import audio, recipe
+from ossicle import audio, material, recipe
+from ossicle.data.cache import Cache
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json
 from ossicle.run import Run, RunError, is_run
 
 if TYPE_CHECKING:
+    from ossicle.data.loader import Batch, Source
+    from ossicle.data.manifest import Manifest
+    from ossicle.deploy.bundle import Recognizer
     from ossicle.deploy.check import Report
+    from ossicle.deploy.quantize import Standard
     from ossicle.model import Classifier
 
 CLIPS = 8
+CALIBRATION = 128
+"""Windows of training clips by which the ranges of a model of 8 bit are set."""
+JUDGED = 400
+"""Clips on which it is compared with the model of float32."""
 
 
 def ship(
@@ -27,10 +36,12 @@ def ship(
     thresholds: Mapping[str, Any] | None = None,
     hop: float | None = None,
     frontend: bool = True,
+    int8: bool | None = None,
 ) -> Report:
     """Exports the classifier of a run (or of a model's folder); `hop` is the stream's step in seconds.
 
-    Without the `frontend` the model takes images, and frontend.json says how to work them out.
+    Without the `frontend` the model takes images, and frontend.json says how to work them out. A model of 8 bit stands
+    beside it if `int8`, which None leaves to whether the clips are there that the run learned from.
 
     Up to 8 clips of the run's data, where that is still there, are among what the bundle is checked on. RunError where
     there is no finished classifier, ExportError where the bundle answers otherwise than the model.
@@ -50,6 +61,7 @@ def ship(
     step = None if hop is None else max(1, round(hop * model.sample_rate))
     known = provenance(Path(folder)) if is_run(folder) else {}
     how: dict[str, Any] = {"thresholds": thresholds, "hop": step, "frontend": frontend}
+    how["standard"] = None if int8 is False else standard(Path(folder), model, insist=int8 is True)
     return export(model, bundle, clips=samples(folder, model), provenance=known, **how)
 
 
@@ -82,3 +94,71 @@ def samples(folder: str | Path, model: Classifier) -> dict[str, np.ndarray]:
         except audio.AudioError:
             continue
     return waves
+
+
+def standard(folder: Path, model: Classifier, *, insist: bool = False) -> Standard | None:
+    """What a model of 8 bit is calibrated by, clips that the run learned from, and judged on: its validation clips, or
+    without any those too. None, or RunError where one insists, if they are not there as they were.
+    """
+    try:
+        if not is_run(folder):
+            raise RunError(f"{folder} is no run, so nothing tells what it learned from")
+        return _standard(Run.open(folder), model)
+    except (ValueError, OSError) as error:
+        if insist:
+            raise RunError(f"a model of 8 bit needs clips that the run learned from: {error}") from error
+        return None
+
+
+def _standard(run: Run, model: Classifier) -> Standard:
+    from ossicle.deploy.quantize import Standard
+
+    followed = recipe.from_dict(run.recipe)
+    manifest = material.dealt(followed.data.build(DATASETS), followed)
+    if manifest.fingerprint() != run.data["fingerprint"]:
+        raise RunError(f"{manifest.name} has changed since {run.folder} learned from it")
+    parts = material.divide(manifest, followed, supervised=followed.objective.name == "supervised")
+    learned, held = parts.train.labelled(), parts.valid.labelled()
+    known, asked = _source(_some(learned, CALIBRATION), model), _source(_some(held or learned, JUDGED), model)
+    waves = np.concatenate([batch.wave.numpy() for batch in _windows(known, model, None)])
+    measure = "mAP" if model.multilabel else "accuracy"
+    part = "validation" if len(held) else "training"
+    return Standard(
+        waves[:: -(-len(waves) // CALIBRATION)],
+        lambda recognizer: _score(recognizer, asked, model, followed.hop, measure),
+        {"measure": measure, "clips": len(asked.manifest), "part": part},
+    )
+
+
+def _some(part: Manifest, most: int) -> Manifest:
+    """About so many clips, as many of each class."""
+    return part.few(max(1, most // max(1, len(part.classes)))) if len(part) > most else part
+
+
+def _source(part: Manifest, model: Classifier) -> Source:
+    from ossicle.data.loader import Source, prepare
+
+    cache = Cache()
+    prepared = prepare(part, cache, sample_rate=model.sample_rate, channels=model.channels)
+    return Source(part, cache, model.sample_rate, model.channels, frozenset(prepared.bad))
+
+
+def _windows(source: Source, model: Classifier, hop: float | None) -> Iterator[Batch]:
+    from ossicle.data.loader import windows
+
+    apart = None if hop is None else max(1, round(hop * model.sample_rate))
+    return windows(source, window=model.window, hop=apart, policy=model.policy, batch=16)
+
+
+def _score(recognizer: Recognizer, source: Source, model: Classifier, hop: float | None, measure: str) -> float:
+    """What a bundle's model reaches on clips: each one's answer is the mean over its windows, as in evaluation."""
+    from ossicle.evaluate.glance import score
+    from ossicle.evaluate.predict import Prediction
+
+    shape = len(source.manifest), len(model.labels)
+    total, count = np.zeros(shape, np.float32), np.zeros(shape[0])
+    for batch in _windows(source, model, hop):
+        np.add.at(total, batch.index.numpy(), recognizer.scores(batch.wave.numpy())[0])
+        np.add.at(count, batch.index.numpy(), 1)
+    found = Prediction(total / np.maximum(count, 1)[:, None].astype(np.float32), np.zeros((shape[0], 0)), count > 0)
+    return float(score(source.manifest, found)[measure])

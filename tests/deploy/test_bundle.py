@@ -190,6 +190,11 @@ def test_an_infinity_that_masks_something_is_no_weight(loudness_model):
     assert problems(proto.SerializeToString()) == []
 
 
+def test_a_model_of_8_bit_that_is_not_there_is_a_sentence(loudness):
+    with pytest.raises(BundleError, match=r"has no model\.int8\.onnx; export it with --int8"):
+        load(loudness, int8=True)
+
+
 def test_a_config_that_names_files_elsewhere_is_refused(loudness):
     config = Config.read(loudness)
     Config(**vars(config) | {"files": config.files | {"../spy": file_entry(b"")}}).write(loudness)

@@ -10,10 +10,12 @@ import torch
 from ossicle.deploy import check as checking
 from ossicle.deploy import export as exporting
 from ossicle.deploy.bundle import load
+from ossicle.deploy.card import by_int8
 from ossicle.deploy.check import TOLERANCE, CheckError, check
-from ossicle.deploy.config import GOLDEN, MODEL
+from ossicle.deploy.config import GOLDEN, INT8, MODEL
 from ossicle.deploy.export import ExportError, export
 from ossicle.deploy.onnx import to_onnx
+from ossicle.deploy.quantize import Standard
 from ossicle.deploy.verify import verify
 from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Spec
@@ -66,7 +68,12 @@ def shipped(tmp_path_factory):
     classifier = make()
     folder = tmp_path_factory.mktemp("shipped") / "bundle"
     clip = np.random.default_rng(5).normal(0, 0.2, (1, 9000)).astype(np.float32)
-    report = export(classifier, folder, clips={"garden.wav": clip}, provenance={"run": "runs/rec"}, hop=1000)
+    windows = np.random.default_rng(6).normal(0, 0.1, (8, 1, WINDOW)).astype(np.float32)
+    top = eager(classifier, windows).argmax(1)
+    told = {"measure": "accuracy", "clips": 8, "part": "validation"}
+    standard = Standard(windows, lambda small: float((small.scores(windows)[0].argmax(1) == top).mean()), told)
+    given = {"clips": {"garden.wav": clip}, "provenance": {"run": "runs/rec"}, "hop": 1000, "standard": standard}
+    report = export(classifier, folder, **given)
     return classifier, folder, report
 
 
@@ -131,7 +138,23 @@ def test_golden_clips_hold_every_stage(shipped):
     verdict = verify(folder)
     assert verdict.ok
     assert verdict.difference < 1e-5
-    assert [row.output for row in verdict.rows] == 3 * ["feature", "score"]
+    assert [row.output for row in verdict.rows] == 6 * ["feature", "score"]
+    assert [row.file for row in verdict.rows] == 6 * [MODEL] + 6 * [INT8]
+
+
+def test_a_model_of_8_bit_stands_beside_it_and_answers_nearly_so(shipped):
+    classifier, folder, _ = shipped
+    small, wave = load(folder, int8=True), np.random.default_rng(9).normal(0, 0.1, (4, 1, WINDOW)).astype(np.float32)
+    assert (small.model, load(folder).model) == (INT8, MODEL)
+    told = small.config.int8
+    assert (told["measure"], told["clips"], told["part"]) == ("accuracy", 8, "validation")
+    assert told["score"] >= told["float_score"] - 0.01 == 0.99
+    apart = np.abs(small.scores(wave)[0] - eager(classifier, wave))
+    assert 0 < apart.max() < 0.1
+    assert "accuracy 100.0 % on 8 validation clips, in float 100.0 %" in by_int8(small.config)
+    nodes = onnx.load(folder / INT8).graph.node
+    assert sum(node.op_type == "BatchNormalization" for node in nodes) == 0
+    assert sum(node.op_type == "QuantizeLinear" for node in nodes) > 20
 
 
 def test_the_other_front_end_and_encoder_with_several_labels(tmp_path, capfd):
@@ -176,7 +199,7 @@ def test_every_front_end_and_encoder_exports(tmp_path, frontend, encoder):
 def frozen_export(monkeypatch, folder):
     """Let `export` write a file that was exported before, whatever the classifier."""
     content = (folder / MODEL).read_bytes()
-    monkeypatch.setattr(exporting, "to_onnx", lambda _, path: path.write_bytes(content))
+    monkeypatch.setattr(exporting, "to_onnx", lambda _, path, **__: path.write_bytes(content))
 
 
 def test_a_file_that_answers_otherwise_is_never_put_in_place(shipped, tmp_path, monkeypatch):
@@ -251,7 +274,9 @@ def test_a_failed_replacement_leaves_the_old_bundle(shipped, tmp_path, monkeypat
     classifier, folder, _ = shipped
     frozen_export(monkeypatch, folder)
     export(classifier, tmp_path / "bundle")
-    monkeypatch.setattr(exporting, "to_onnx", lambda *_: (_ for _ in ()).throw(OSError(28, "No space left on device")))
+    monkeypatch.setattr(
+        exporting, "to_onnx", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
+    )
     with pytest.raises(OSError, match="No space left"):
         export(classifier, tmp_path / "bundle")
     assert verify(tmp_path / "bundle").difference < 1e-5

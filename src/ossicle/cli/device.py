@@ -24,11 +24,23 @@ def export(
             negative="--no-frontend",
         ),
     ] = True,
+    int8: Annotated[
+        bool | None,
+        option("A model of 8 bit too [default: where the run's clips are there].", negative="--no-int8"),
+    ] = None,
 ) -> int:
-    """A trained run -> a bundle, samples in and scores out, checked against the model before it is written."""
+    """A trained run -> a bundle, samples in and scores out, checked against the model before it is written.
+
+    The model of 8 bit is calibrated on clips that the run learned from. It scores at most a point less than the other
+    on the validation clips, for which layers are left in float that cost too much, or it is not written.
+    """
+    from ossicle.deploy.card import by_int8
+    from ossicle.deploy.config import Config
     from ossicle.ship import ship
 
-    print(ship(folder, out, hop=hop, frontend=frontend))
+    print(ship(folder, out, hop=hop, frontend=frontend, int8=int8))
+    if int8 is not False:
+        print(by_int8(Config.read(out)))
     close(out, next=f"ossicle listen {shown(out)} FILE")
     return 0
 

@@ -45,6 +45,7 @@ def listen(
     clips: Annotated[Path | None, option("A folder for each class's best segments, to check them.")] = None,
     clips_each: Annotated[int, option("Of --clips: how many a class.")] = 10,
     live: Live = Live(),
+    int8: Annotated[bool, option("By the bundle's model of 8 bit.")] = False,
     threads: Annotated[int, option("CPU threads to use.")] = 1,
 ) -> int:
     """Events in FILE..., in all sound below DIR, in raw samples from standard input (`-`) or at a microphone (--mic).
@@ -55,15 +56,16 @@ def listen(
     from ossicle.deploy import when
     from ossicle.deploy.bundle import load
     from ossicle.deploy.clips import Clips
+    from ossicle.deploy.events import OFF
     from ossicle.deploy.formats import named
     from ossicle.deploy.listen import PIPE, Shard, settings, to_output
     from ossicle.deploy.listen import listen as hear
     from ossicle.deploy.mic import Microphone
 
     _check(sources, live)
-    off = 0.7 * on if off is None and on is not None else off
+    off = OFF * on if off is None and on is not None else off
     thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
-    recognizer = load(bundle, threads)
+    recognizer = load(bundle, threads, int8=int8)
     tz, part = None if zone is None else when.zone(zone), Shard.of(shard)
     ways: dict[str, Any] = {"live": live.mic or PIPE in sources, "several": len(sources) != 1 or _is_folder(sources[0])}
     microphone = Microphone(live.device, rate=live.rate, channels=live.channels) if live.mic else None

@@ -11,22 +11,29 @@ from typing import Any
 import numpy as np
 
 from ossicle import audio
-from ossicle.deploy.config import FRONTEND, MODEL, BundleError, Config, opened
+from ossicle.deploy.config import FRONTEND, INT8, MODEL, BundleError, Config, opened
 from ossicle.deploy.events import Event, answer, events
 from ossicle.deploy.image import image
 from ossicle.deploy.stream import Stream, Window
 
 
-def load(folder: str | Path, threads: int | None = None) -> Recognizer:
-    """Open a bundle for recognizing, on `threads` CPU threads (default 1). Raises BundleError: see `config.opened`."""
+def load(folder: str | Path, threads: int | None = None, *, int8: bool = False) -> Recognizer:
+    """Open a bundle for recognizing, on `threads` CPU threads (default 1), by its model of 8 bit where asked.
+
+    Raises BundleError: see `config.opened`.
+    """
     config, files = opened(folder)
-    return recognizer(config, files, Path(folder), threads or 1)
+    if int8 and INT8 not in files:
+        raise BundleError(f"{folder} has no {INT8}; export it with --int8, or leave that out")
+    return recognizer(config, files, Path(folder), INT8 if int8 else MODEL, threads or 1)
 
 
-def recognizer(config: Config, files: Mapping[str, bytes], folder: Path, threads: int = 1) -> Recognizer:
-    """The Recognizer of a bundle that was opened."""
+def recognizer(
+    config: Config, files: Mapping[str, bytes], folder: Path, model: str = MODEL, threads: int = 1
+) -> Recognizer:
+    """The Recognizer of a bundle that was opened, by one of its models."""
     frontend = json.loads(files[FRONTEND])["steps"] if config.image else None
-    return Recognizer(config, session(files[MODEL], folder / MODEL, threads), frontend)
+    return Recognizer(config, session(files[model], folder / model, threads), frontend, model)
 
 
 def session(model: bytes, path: Path, threads: int = 1) -> Any:
@@ -46,11 +53,14 @@ def session(model: bytes, path: Path, threads: int = 1) -> Any:
 class Recognizer:
     """A loaded bundle: call it with samples, or let it listen.
 
-    `labels` (K) name the scores; `sample_rate`, `channels`, `window`, `hop`, `policy` and `thresholds` are `config`'s.
+    `model` is the file that answers and `labels` (K) name its scores; `sample_rate`, `channels`, `window`, `hop`,
+    `policy` and `thresholds` are `config`'s.
     """
 
-    def __init__(self, config: Config, session: Any, frontend: Sequence[Mapping[str, Any]] | None = None) -> None:
-        self.config, self._session, self._frontend = config, session, frontend
+    def __init__(
+        self, config: Config, session: Any, frontend: Sequence[Mapping[str, Any]] | None = None, model: str = MODEL
+    ) -> None:
+        self.config, self.model, self._session, self._frontend = config, model, session, frontend
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -64,12 +74,15 @@ class Recognizer:
         """(B, C, window) float32 at `sample_rate` -> probabilities (B, K) and feature (B, D), each clip on its own."""
         if wave.ndim != 3 or wave.shape[1] != self.config.channels:
             raise ValueError(f"wave has shape {wave.shape}; wanted (B, {self.config.channels}, {self.config.window})")
-        wave = np.asarray(wave, np.float32)
-        given = {"wave": wave} if self._frontend is None else {"image": self.images(wave)}
-        score, feature = self._session.run(["score", "feature"], given)
+        score, feature = self._session.run(["score", "feature"], self.given(wave))
         if not (np.isfinite(score).all() and np.isfinite(feature).all()):
             raise ValueError("the model answered with numbers that are not finite; were all samples?")
         return score, feature
+
+    def given(self, wave: np.ndarray) -> dict[str, np.ndarray]:
+        """What the model is called with for (B, C, window)."""
+        wave = np.asarray(wave, np.float32)
+        return {"wave": wave} if self._frontend is None else {"image": self.images(wave)}
 
     def images(self, wave: np.ndarray) -> np.ndarray:
         """(B, C, window) -> (B, C, M, F, N) float32, what a model without a front end hears."""

@@ -11,8 +11,9 @@ from typing import Any
 from ossicle.deploy.graph import problems
 from ossicle.durable import write
 
-MODEL, CONFIG, GOLDEN, FRONTEND = "model.onnx", "config.json", "golden.npz", "frontend.json"
-FILES = {MODEL, CONFIG, GOLDEN, FRONTEND}
+MODEL, INT8, CONFIG = "model.onnx", "model.int8.onnx", "config.json"
+GOLDEN, FRONTEND = "golden.npz", "frontend.json"
+FILES = {MODEL, INT8, CONFIG, GOLDEN, FRONTEND}
 FORMAT = 2
 THRESHOLDS = {"on": 0.5, "off": 0.35, "min_seconds": 0.0, "gap_seconds": 0.0}
 
@@ -27,7 +28,9 @@ class Config:
 
     `thresholds` are the defaults of `events`; `provenance` is what the exporter knew of the training; `versions` names
     what it was written with; `files` has the size and SHA-256 of every other file. `image` is (C, M, F, N) where the
-    model takes images and no waves; frontend.json then says how a window becomes one.
+    model takes images and no waves; frontend.json then says how a window becomes one. `int8` says what model.int8.onnx
+    and model.onnx (`score`, `float_score`) reach in which `measure`, on how many `clips` of which `part` of the data,
+    and which layers were `left` in float.
     """
 
     sample_rate: int
@@ -42,6 +45,7 @@ class Config:
     versions: dict[str, str] = field(default_factory=dict)
     files: dict[str, dict[str, Any]] = field(default_factory=dict)
     image: tuple[int, ...] | None = None
+    int8: dict[str, Any] | None = None
 
     @property
     def mixing(self) -> str | int:
@@ -114,7 +118,7 @@ def opened(folder: str | Path) -> tuple[Config, dict[str, bytes]]:
     """
     folder = Path(folder)
     config = Config.read(folder)
-    wanted = {MODEL, GOLDEN} | ({FRONTEND} if config.image else set())
+    wanted = {MODEL, GOLDEN} | ({FRONTEND} if config.image else set()) | ({INT8} if config.int8 else set())
     if missing := wanted - set(config.files):
         raise BundleError(f"{folder / CONFIG} says nothing of {min(missing)}; export again")
     if away := [name for name in config.files if Path(name).name != name]:

@@ -13,10 +13,12 @@ import numpy as np
 import torch
 
 from ossicle import __version__
+from ossicle.deploy.bundle import recognizer
 from ossicle.deploy.check import Report, check, cut, eager, waves
-from ossicle.deploy.config import FILES, FORMAT, FRONTEND, GOLDEN, MODEL, THRESHOLDS, Config, file_entry
+from ossicle.deploy.config import FILES, FORMAT, FRONTEND, GOLDEN, INT8, MODEL, THRESHOLDS, Config, file_entry
 from ossicle.deploy.image import SAYS
 from ossicle.deploy.onnx import OPSET, as_float32, to_onnx
+from ossicle.deploy.quantize import Quantized, Standard, quantize
 from ossicle.durable import flush, write
 from ossicle.model import Classifier
 from ossicle.plain import json_text
@@ -35,13 +37,14 @@ def export(
     thresholds: Mapping[str, Any] | None = None,
     hop: int | None = None,
     frontend: bool = True,
+    standard: Standard | None = None,
 ) -> Report:
     """Write a bundle, checked before it stands in its place; a bundle that was there is replaced, other files are not.
 
     `clips` (name -> (C, T) at the model's rate) are checked too, and the first is kept among the golden clips. `hop` is
     the stream's step in samples (default: half a window). Without the `frontend`, for firmware that works out images
-    itself, the model takes these, and frontend.json says how they are made. Raises ExportError where the check fails,
-    and leaves nothing.
+    itself, the model takes these, and frontend.json says how they are made. With a `standard` there is a model of 8 bit
+    too, unless none bears it. Raises ExportError where the check fails, and leaves nothing.
     """
     folder = Path(folder)
     _refuse_strangers(folder)
@@ -49,7 +52,7 @@ def export(
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        _write(classifier, new, clips or {}, provenance or {}, thresholds or {}, hop, frontend)
+        _write(classifier, new, clips or {}, provenance or {}, thresholds or {}, hop, frontend, standard)
         report = check(classifier, new, clips=clips)
         if not report.ok:
             raise ExportError(f"{folder} was not written: the exported model is {report}")
@@ -67,6 +70,7 @@ def _write(
     thresholds: Mapping[str, Any],
     hop: int | None,
     frontend: bool,
+    standard: Standard | None,
 ) -> None:
     config = Config(
         sample_rate=classifier.sample_rate,
@@ -82,11 +86,22 @@ def _write(
         image=None if frontend else _image_shape(classifier),
     )
     to_onnx(classifier, folder / MODEL, frontend=frontend)
-    _write_golden(classifier, folder / GOLDEN, config, clips)
     if not frontend:
         _write_frontend(classifier, folder / FRONTEND, config)
+    small = None if standard is None else _write_int8(folder, config, standard)
+    if small is not None:
+        config = replace(config, int8=small.told)
+    _write_golden(classifier, folder / GOLDEN, config, clips)
     files = {item.name: file_entry(item.read_bytes()) for item in sorted(folder.iterdir())}
     replace(config, files=files).write(folder)
+
+
+def _write_int8(folder: Path, config: Config, standard: Standard) -> Quantized | None:
+    files = {item.name: item.read_bytes() for item in folder.iterdir()}
+    small = quantize(files[MODEL], standard, lambda model: recognizer(config, files | {INT8: model}, folder, INT8))
+    if small is not None:
+        write(folder / INT8, small.model)
+    return small
 
 
 def _image_shape(classifier: Classifier) -> tuple[int, ...]:
@@ -110,8 +125,16 @@ def _write_golden(classifier: Classifier, path: Path, config: Config, clips: Map
     kept = {name: wave for name, wave in waves(config, clips).items() if name in ("noise", "tone", *list(clips)[:1])}
     windows = np.concatenate([cut(wave, config)[1][:1] for wave in kept.values()])
     arrays: dict[str, Any] = {"name": np.array(list(kept)), "wave": windows, **eager(as_float32(classifier), windows)}
+    arrays |= _int8_answers(path.parent, config, windows) if config.int8 else {}
     np.savez_compressed(path, **arrays)
     flush(path)
+
+
+def _int8_answers(folder: Path, config: Config, windows: np.ndarray) -> dict[str, np.ndarray]:
+    """What the model of 8 bit makes of (n, C, window), one by one: it is held to that elsewhere."""
+    small = recognizer(config, {item.name: item.read_bytes() for item in folder.iterdir()}, folder, INT8)
+    score, feature = zip(*(small.scores(window[None]) for window in windows), strict=True)
+    return {"int8_score": np.concatenate(score), "int8_feature": np.concatenate(feature)}
 
 
 def _versions() -> dict[str, str]:

@@ -72,7 +72,7 @@ def settings(
 ) -> dict[str, Any]:
     """What the events of an output depend on, to be asked again before it is gone on with."""
     how = {"bundle": digest(asdict(recognizer.config)), "format": format, "zone": str(zone), "shard": asdict(shard)}
-    return how | {"thresholds": recognizer.config.thresholds | thresholds}
+    return how | {"model": recognizer.model, "thresholds": recognizer.config.thresholds | thresholds}
 
 
 def listen(

@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from ossicle.deploy.bundle import Recognizer, recognizer
-from ossicle.deploy.config import FRONTEND, GOLDEN, MODEL, BundleError, Config, opened
+from ossicle.deploy.config import FRONTEND, GOLDEN, INT8, MODEL, BundleError, Config, opened
 
 TOLERANCE = 1e-4
 """How far a score may be from the trained model's, or a feature, in parts of the span of all its values."""
+INT8_TOLERANCE = 0.05
+"""The same by a model of 8 bit, held to what it said where it was made: one rounding apart is a step of 1/256."""
 IMAGE_TOLERANCE = 1e-3
 """The same of an image: levels far under a peak's are float32's own rounding, where it was trained as here."""
 
@@ -34,7 +36,7 @@ class Row:
 
     @property
     def allowed(self) -> float:
-        return IMAGE_TOLERANCE if self.output == "image" else TOLERANCE
+        return IMAGE_TOLERANCE if self.output == "image" else INT8_TOLERANCE if self.file == INT8 else TOLERANCE
 
     @property
     def ok(self) -> bool:
@@ -61,8 +63,8 @@ class Verdict:
 
     @property
     def difference(self) -> float:
-        """The largest difference of any score."""
-        return max(row.difference for row in self.rows if row.output == "score")
+        """The largest difference of any score of the model that is not of 8 bit."""
+        return max(row.difference for row in self.rows if row.output == "score" and row.file == MODEL)
 
     @property
     def first(self) -> str:
@@ -88,7 +90,10 @@ def verify(folder: str | Path, threads: int = 1) -> Verdict:
 
     config, files = opened(folder)
     golden = _golden(Path(folder) / GOLDEN, files[GOLDEN], config)
-    rows = tuple(_rows(recognizer(config, files, Path(folder), threads), golden))
+    models = [name for name in (MODEL, INT8) if name in files]
+    rows = tuple(
+        row for name in models for row in _rows(recognizer(config, files, Path(folder), name, threads), golden, name)
+    )
     return Verdict(rows, config.versions.get("onnxruntime", "of unknown version"), onnxruntime.__version__)
 
 
@@ -100,6 +105,7 @@ def _golden(path: Path, content: bytes, config: Config) -> dict[str, np.ndarray]
         clips, channels = len(golden["wave"]), config.channels
         shapes = {"name": (clips,), "wave": (clips, channels, config.window), "score": (clips, len(config.labels))}
         shapes |= {"image": (clips, *config.image)} if config.image else {}
+        shapes |= {"int8_score": shapes["score"], "int8_feature": golden["feature"].shape} if config.int8 else {}
         wrong = [name for name, shape in shapes.items() if golden[name].shape != shape]
         wrong += ["feature"] if golden["feature"].ndim != 2 or len(golden["feature"]) != clips else []
     except (ValueError, KeyError, OSError) as error:
@@ -109,17 +115,18 @@ def _golden(path: Path, content: bytes, config: Config) -> dict[str, np.ndarray]
     return golden
 
 
-def _rows(recognizer: Recognizer, golden: dict[str, np.ndarray]) -> Iterator[Row]:
+def _rows(recognizer: Recognizer, golden: dict[str, np.ndarray], model: str) -> Iterator[Row]:
+    own = "int8_" if model == INT8 else ""
     for number, (name, wave) in enumerate(zip(golden["name"], golden["wave"], strict=True)):
         score, feature = recognizer.scores(wave[None])
-        found = {"image": recognizer.images(wave[None])[0]} if recognizer.config.image else {}
+        found = {"image": recognizer.images(wave[None])[0]} if recognizer.config.image and model == MODEL else {}
         for output, here in (found | {"feature": feature[0], "score": score[0]}).items():
-            there = golden[output][number]
+            there = golden[f"{own}{output}"][number]
             if here.shape != there.shape:
                 raise BundleError(f"{output} has shape {here.shape}, and in {GOLDEN} {there.shape}; export again")
             span = 1.0 if output == "score" else float(np.ptp(golden[output])) or 1.0
             at = np.unravel_index(int(np.argmax(np.abs(here - there))), here.shape)
             place = f"'{recognizer.labels[at[0]]}'" if output == "score" else ", ".join(map(str, at))
             apart = float(abs(here[at] - there[at])) / span
-            file = FRONTEND if output == "image" else MODEL
+            file = FRONTEND if output == "image" else model
             yield Row(file, str(name), output, place, float(here[at]), float(there[at]), apart)

@@ -1,0 +1,269 @@
+"""An exported model -> the same with weights and activations of 8 bit: static, per channel, the front end in float.
+
+Calibrated on windows of the user's own sound (Jacob et al. 2018, "Quantization and training of neural networks for
+efficient integer-arithmetic-only inference"), batch normalization folded into the convolution before it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from ossicle.deploy.bundle import Recognizer
+
+LAYERS = ("Conv", "Gemm", "MatMul")
+QUANTIZED = (*LAYERS, "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
+MARGIN = 0.01
+"""What 8 bit may cost of a score from 0 to 1."""
+RANKED = 32
+"""Windows on which single layers are compared."""
+
+
+@dataclass(frozen=True)
+class Standard:
+    """What a model of 8 bit is made and measured by.
+
+    `windows` (n, C, T) are sound like that which it will hear; `judge` gives a recognizer's score, higher is better,
+    and `told` says of what, in words for config.json.
+    """
+
+    windows: np.ndarray
+    judge: Callable[[Recognizer], float]
+    told: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Quantized:
+    """A model of 8 bit, what both it and the float model score, and the layers that were left in float with how far
+    each alone had moved the probabilities (half the sum of all differences, the mean over windows).
+    """
+
+    model: bytes
+    score: float
+    float_score: float
+    left: Mapping[str, float] = field(default_factory=dict)
+    on: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """Plain values for config.json."""
+        return {**self.on, "score": self.score, "float_score": self.float_score, "left": dict(self.left)}
+
+
+def quantize(
+    model: bytes, standard: Standard, recognizer: Callable[[bytes], Recognizer], *, margin: float = MARGIN
+) -> Quantized | None:
+    """The model in 8 bit, at most `margin` under the float model's score, or None where not one layer bears it.
+
+    `recognizer` makes one of a model. While the whole costs more than the margin, the layer that alone moves the
+    probabilities most goes back to float.
+    """
+    whole = recognizer(model)
+    wanted = standard.judge(whole)
+    draft = _Draft(model, [whole.given(part) for part in _parts(standard.windows)])
+    left: dict[str, float] = {}
+    costs: dict[str, float] = {}
+    while layers := [layer for layer in draft.layers if layer not in left]:
+        made = draft.quantized(layers)
+        score = standard.judge(recognizer(made))
+        if score >= wanted - margin:
+            return Quantized(made, score, wanted, left, standard.told)
+        costs = costs or _costs(draft, whole, recognizer, standard.windows[:RANKED])
+        worst = max(layers, key=costs.__getitem__)
+        left[worst] = costs[worst]
+    return None
+
+
+def _parts(windows: np.ndarray) -> Iterator[np.ndarray]:
+    """(n, C, T) -> (b, C, T), a few at a time."""
+    for start in range(0, len(windows), 16):
+        yield windows[start : start + 16]
+
+
+def _costs(
+    draft: _Draft, whole: Recognizer, recognizer: Callable[[bytes], Recognizer], windows: np.ndarray
+) -> dict[str, float]:
+    """How far each layer alone, in 8 bit, moves the probabilities."""
+    wanted = whole.scores(windows)[0]
+    costs = {}
+    for layer in draft.layers:
+        score = recognizer(draft.quantized([layer])).scores(windows)[0]
+        costs[layer] = float(np.abs(score - wanted).sum(1).mean() / 2)
+    return costs
+
+
+class _Draft:
+    """A model with batch normalization folded, and the range of every value that could be kept in 8 bit.
+
+    `layers` are those with weights of their own: what they are told as, and their node's name.
+    """
+
+    def __init__(self, model: bytes, given: Sequence[Mapping[str, np.ndarray]]) -> None:
+        import onnx
+
+        self.proto = onnx.load_from_string(model)
+        ears = _frontend(self.proto.graph)
+        settle(self.proto, ears, given[0])
+        fold(self.proto.graph)
+        held = {each.name for each in self.proto.graph.initializer}
+        self.nodes = [
+            node for node in self.proto.graph.node if node.op_type in QUANTIZED and node.output[0] not in ears
+        ]
+        self.layers: dict[str, str] = {}
+        for node in self.nodes:
+            own = [name for name in node.input if name in held]
+            if node.op_type in LAYERS and own:
+                self.layers[own[0].removeprefix("classifier.").removesuffix(".weight")] = node.name
+        self.ranges = self._ranges(given)
+
+    def _ranges(self, given: Sequence[Mapping[str, np.ndarray]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+        """The least and the greatest number of each float value in and around the nodes, over all that is given."""
+        inside = {name for node in self.nodes for name in (*node.input, *node.output)}
+        known = {each.name for each in (*self.proto.graph.initializer, *self.proto.graph.input)}
+        asked = sorted(inside - known - {""})
+        session = _giving(self.proto, asked)
+        found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
+        for each in given:
+            for name, value in zip(asked, session.run(asked, dict(each)), strict=True):
+                if value.dtype == np.float32:
+                    low, high = found.get(name, (value.min(), value.max()))
+                    found[name] = np.minimum(low, value.min()), np.maximum(high, value.max())
+        return found
+
+    def quantized(self, layers: Iterable[str]) -> bytes:
+        """The model with these `layers`, and all that can be between them, in 8 bit.
+
+        Weights take 7 of the 8: x86 processors without VNNI add two products of 8 bit in 16, which overflow otherwise,
+        so that a bundle would answer otherwise there.
+        """
+        import onnx
+        from onnxruntime.quantization import QuantType
+        from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
+        from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
+
+        kept = self._with_neighbors({self.layers[layer] for layer in layers})
+        work = QDQQuantizer(
+            onnx.shape_inference.infer_shapes(self.proto),
+            per_channel=True,
+            reduce_range=True,
+            weight_qType=QuantType.QInt8,
+            activation_qType=QuantType.QUInt8,
+            tensors_range=TensorsData(CalibrationMethod.MinMax, dict(self.ranges)),
+            nodes_to_quantize=kept,
+            nodes_to_exclude=[],
+            op_types_to_quantize=list(QUANTIZED),
+            extra_options={"OpTypesToExcludeOutputQuantization": ["Gemm", "MatMul"]},
+        )
+        work.quantize_model()
+        made = work.model.model
+        made.graph.ClearField("value_info")
+        return bytes(made.SerializeToString())
+
+    def _with_neighbors(self, named: Set[str]) -> list[str]:
+        """These layers, and the nodes between them that neither hear nor feed a layer that stays in float."""
+        apart = [node for node in self.nodes if node.op_type in LAYERS and node.name not in named]
+        touched = {name for node in apart for name in (*node.input, *node.output)}
+        between = [node for node in self.nodes if node.op_type not in LAYERS]
+        free = [node.name for node in between if touched.isdisjoint((*node.input, *node.output))]
+        return [*named, *free]
+
+
+def _giving(proto: Any, names: Sequence[str]) -> Any:
+    """A session of the graph as it stands that gives these values too."""
+    import onnx
+    import onnxruntime
+
+    whole = onnx.ModelProto()
+    whole.CopyFrom(proto)
+    there = {each.name for each in whole.graph.output}
+    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in there)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.log_severity_level = 3
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    return onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
+
+
+def settle(proto: Any, ears: Set[str], given: Mapping[str, np.ndarray]) -> None:
+    """Store what layers behind the front end (`ears`) multiply with, wherever the graph works it out from constants."""
+    from onnx import numpy_helper
+
+    open_ = {each.name for each in proto.graph.input}
+    for node in proto.graph.node:  # in the order of computation
+        told = node.input[:1] if node.op_type == "CastLike" else node.input  # of the other only the type counts
+        open_.update(node.output if open_.intersection(told) else ())
+    held = {each.name for each in proto.graph.initializer}
+    settled = (*LAYERS, "BatchNormalization")
+    layers = [node for node in proto.graph.node if node.op_type in settled and node.output[0] not in ears]
+    fixed = sorted({name for node in layers for name in node.input} - open_ - held - {""})
+    found = _giving(proto, fixed).run(fixed, dict(given)) if fixed else []
+    for name, value in zip(fixed, found, strict=True):
+        proto.graph.initializer.append(numpy_helper.from_array(value, name))
+    for node in [node for node in proto.graph.node if set(node.output) & set(fixed)]:
+        proto.graph.node.remove(node)
+    _prune(proto.graph)
+
+
+def _prune(graph: Any) -> None:
+    """Leave out what nothing needs."""
+    needed = {each.name for each in graph.output}
+    for node in reversed(list(graph.node)):
+        if needed.intersection(node.output):
+            needed.update(node.input)
+        else:
+            graph.node.remove(node)
+    kept = [each for each in graph.initializer if each.name in needed]
+    del graph.initializer[:]
+    graph.initializer.extend(kept)
+
+
+def fold(graph: Any) -> None:
+    """Fold each batch normalization that alone follows a convolution into that one's weights and bias, in place."""
+    from onnx import numpy_helper
+
+    held = {each.name: each for each in graph.initializer}
+    makers = {name: node for node in graph.node for name in node.output}
+    readers = Counter(name for node in graph.node for name in node.input)
+    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
+        layer = makers.get(norm.input[0])
+        if layer is None or layer.op_type != "Conv":
+            continue
+        own = (*norm.input[1:], *layer.input[1:])
+        if readers[norm.input[0]] != 1 or any(readers[name] != 1 or name not in held for name in own):
+            continue  # another layer hears what is between them, or shares their numbers
+        scale, shift, mean, variance = (numpy_helper.to_array(held[name]) for name in norm.input[1:5])
+        epsilon = next((each.f for each in norm.attribute if each.name == "epsilon"), 1e-5)
+        gain = scale / np.sqrt(variance.astype(np.float64) + epsilon)
+        weight, *bias = (numpy_helper.to_array(held[name]) for name in layer.input[1:])
+        name = layer.input[2] if bias else norm.input[2]
+        _put(held, layer.input[1], weight * gain.reshape(-1, *[1] * (weight.ndim - 1)))
+        _put(held, name, ((bias[0] if bias else 0.0) - mean) * gain + shift)
+        layer.input[2:] = [name]
+        layer.output[0] = norm.output[0]
+        graph.node.remove(norm)
+    _prune(graph)
+
+
+def _put(held: Mapping[str, Any], name: str, value: np.ndarray) -> None:
+    from onnx import numpy_helper
+
+    held[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+
+
+def _frontend(graph: Any) -> set[str]:
+    """The names of all that is worked out up to the normalized image: the front end ends where the images' deviation is
+    divided by.
+    """
+    makers = {name: node for node in graph.node for name in node.output}
+    asked = [node.output[0] for node in graph.node if any(name.endswith("backbone.sd") for name in node.input)]
+    found: set[str] = set()
+    while asked:
+        name = asked.pop()
+        if name in makers and name not in found:
+            found.add(name)
+            asked.extend(makers[name].input)
+    return found
