@@ -3,16 +3,23 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/installed
 
-.PHONY: demo test test-slow lint bench
+.PHONY: demo test test-slow test-browser web lint bench
 
 demo: $(INSTALLED)
 	$(BIN)/ossicle demo -o demo
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow"
+	$(BIN)/python -m pytest -n auto --dist loadfile -m "not slow and not browser"
 
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -n auto --dist loadfile -m slow
+
+# onnxruntime for the web page, fetched by npm; a wheel has it inside.
+web:
+	$(PYTHON) src/ossicle/deploy/web/fetch.py
+
+test-browser: $(INSTALLED) web
+	$(BIN)/python -m pytest tests/browser
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,0 +1,207 @@
+"""The page in a browser, held to Python: what it hears in files, and that it sends nothing."""
+
+from __future__ import annotations
+
+import json
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from unittest.mock import patch
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from ossicle.deploy.bundle import load
+from ossicle.deploy.config import GOLDEN, MODEL
+from ossicle.deploy.events import events
+from ossicle.deploy.export import export
+from ossicle.deploy.stream import Stream, Window
+from ossicle.deploy.web import publish
+from ossicle.model import Backbone, Classifier
+from ossicle.recipe import Spec
+
+from ..deploy.conftest import HOP, RATE, WINDOW, write_bundle
+from .conftest import ready, served
+
+pytestmark = pytest.mark.browser
+TOLERANCE = 1e-4
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    """A bundle with a front end, an encoder and a head, none of which was trained."""
+    torch.manual_seed(0)
+    frontend = Spec("logmel", {"sample_rate": 8000, "seconds": 0.5, "n_fft": 512, "hop": 128, "mels": 32})
+    backbone = Backbone(frontend, Spec("resnet", {"width": 4}))
+    backbone.fit_normalization([backbone.frontend(0.1 * torch.randn(8, 1, 4000))])
+    folder = tmp_path_factory.mktemp("shipped") / "bundle"
+    clip = np.random.default_rng(5).normal(0, 0.2, (1, 9000)).astype(np.float32)
+    export(Classifier(backbone, ["dog", "rain", "clock"]).eval(), folder, clips={"garden.wav": clip}, hop=1000)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def page(shipped, browser):
+    with served(shipped) as address:
+        ready(browser, address)
+        yield browser
+
+
+def hear(page, path):
+    """Every window of a file and every event, as the page has them."""
+    page.run("heard.length = ended.length = 0")
+    page.open_file(path)
+    page.until(f"document.getElementById('status').textContent.startsWith({json.dumps(path.name)})")
+    return page.run("heard"), page.run("ended")
+
+
+def write(path, wave, rate=RATE):
+    soundfile.write(path, wave.T, rate, subtype="FLOAT")
+    return path
+
+
+def test_golden_clips_score_as_in_python(shipped, page, tmp_path):
+    recognizer = load(shipped)
+    with np.load(shipped / GOLDEN) as golden:
+        for name, wave, there in zip(golden["name"], golden["wave"], golden["score"], strict=True):
+            (window,), _ = hear(page, write(tmp_path / f"{name}.wav", wave))
+            score = np.array(window["score"])
+            assert np.abs(score - recognizer.scores(wave[None])[0][0]).max() <= TOLERANCE
+            assert np.abs(score - there).max() <= TOLERANCE
+            shown = page.run("[...document.querySelectorAll('#scores li')].map(row => Number(row.dataset.score))")
+            assert shown == window["score"]
+    assert page.run("[...document.querySelectorAll('#scores .label')].map(e => e.textContent)") == [*recognizer.labels]
+
+
+def test_a_long_stereo_file_has_the_windows_it_has_in_python(shipped, page, tmp_path):
+    wave = np.random.default_rng(1).normal(0, 0.1, (2, 17_777)).astype(np.float32)
+    heard, _ = hear(page, write(tmp_path / "long.wav", wave))
+    windows = list(load(shipped).stream().listen([wave]))
+    assert [(window["start"], window["stop"]) for window in heard] == [(w.start, w.stop) for w in windows]
+    assert np.abs(np.array([w["score"] for w in heard]) - [w.score for w in windows]).max() <= TOLERANCE
+
+
+def test_nothing_is_sent_and_nothing_can_be(page, tmp_path):
+    before = page.requests()
+    assert any(address.endswith(MODEL) for address in before)
+    hear(page, write(tmp_path / "noise.wav", np.random.default_rng(2).normal(0, 0.1, (1, 9000)).astype(np.float32)))
+    assert page.requests() == before
+    tries = {
+        "fetch": "fetch('/', {method: 'POST', body: 'sound'}).then(() => 'sent', () => 'refused')",
+        "beacon": "navigator.sendBeacon('/', 'sound') ? 'sent' : 'refused'",
+        "socket": """new Promise((done) => { const socket = new WebSocket('ws://' + location.host);
+            socket.onerror = () => done('refused'); socket.onopen = () => done('sent'); })""",
+        "thread": """new Promise((done) => {
+            const text = "fetch('%s').then(() => postMessage('sent'), () => postMessage('refused'))";
+            const code = new Blob([text.replace('%s', location.href)], {type: 'text/javascript'});
+            new Worker(URL.createObjectURL(code)).onmessage = ({data}) => done(data); })""",
+        "image": """new Promise((done) => { const image = new Image(); image.onload = () => done('sent');
+            image.onerror = () => done('refused'); image.src = '/sound.png'; })""",
+    }
+    blocked = "new Set(); addEventListener('securitypolicyviolation', (event) => blocked.add(event.effectiveDirective))"
+    page.run(f"window.blocked = {blocked}; null")
+    assert {name: page.run(script) for name, script in tries.items() if name != "beacon"} == dict.fromkeys(
+        tries.keys() - {"beacon"}, "refused"
+    )
+    page.run(tries["beacon"])
+    assert page.run("[...blocked].sort()") == ["connect-src", "img-src"]
+
+
+@pytest.fixture(scope="module")
+def loud_page(loudness_model, browser, tmp_path_factory):
+    folder = write_bundle(tmp_path_factory.mktemp("loud") / "bundle", loudness_model)
+    with served(folder) as address:
+        ready(browser, address)
+        yield browser, folder
+
+
+def test_a_file_has_the_events_it_has_in_python(loud_page, tmp_path):
+    page, folder = loud_page
+    loud, quiet = np.full((1, 3000), 0.9, np.float32), np.zeros((1, 5100), np.float32)
+    path = write(tmp_path / "knocks.wav", np.concatenate([quiet, loud, quiet, loud, loud], axis=1))
+    _, ended = hear(page, path)
+    wanted = [vars(event) for event in load(folder).listen(path)]
+    assert len(wanted) == 4
+    assert [{**event, "score": None} for event in ended] == [{**event, "score": None} for event in wanted]
+    assert [event["score"] for event in ended] == pytest.approx([event["score"] for event in wanted], abs=TOLERANCE)
+    rows = page.run("[...document.querySelectorAll('#events tr')].map(row => row.dataset.label)")
+    assert rows == [event["label"] for event in reversed(wanted)]
+
+
+def test_a_file_that_is_no_sound_is_a_sentence(loud_page, tmp_path):
+    page, _ = loud_page
+    path = tmp_path / "notes.wav"
+    path.write_text("no sound")
+    page.open_file(path)
+    page.until("document.getElementById('status').textContent == 'notes.wav is no sound that this browser can read'")
+
+
+def test_events_are_those_of_python_for_any_scores(loud_page):
+    page, _ = loud_page
+    draw = np.random.default_rng(3)
+    for gap, least, spread in [(0.0, 0.0, 0.3), (0.7, 0.0, 0.3), (0.0, 1.2, 0.05), (2.0, 3.0, 0.1)]:
+        score = np.clip(0.5 + np.cumsum(draw.normal(0, spread, (200, 3)), axis=0) % 1 - 0.5, 0, 1).astype(np.float32)
+        windows = [Window(i / 2, i / 2 + 1, s, s, bool(draw.random() < 0.1)) for i, s in enumerate(score)]
+        how = {"on": [0.5, 0.6, 0.7], "off": 0.4, "min_seconds": least, "gap_seconds": gap}
+        told = [{"start": w.start, "stop": w.stop, "score": w.score.tolist(), "anew": w.anew} for w in windows]
+        script = f"""import("/web/events.js").then(({{ Events }}) => {{
+            const events = new Events(["a", "b", "c"], {json.dumps(how)});
+            return [...{json.dumps(told)}.flatMap((window) => events.hear(window)), ...events.end()]; }})"""
+        wanted = [vars(event) for event in events(windows, "abc", **how)]
+        assert len(wanted) > 10
+        assert page.run(script) == wanted
+
+
+@pytest.mark.parametrize("hop", [HOP, WINDOW, 3 * WINDOW // 2, 777])
+@pytest.mark.parametrize("policy", ["repeat", "zero"])
+def test_windows_are_those_of_python_for_any_blocks(loud_page, hop, policy):
+    page, _ = loud_page
+    draw = np.random.default_rng(hop)
+    config = {"window": WINDOW, "hop": hop, "sample_rate": RATE, "channels": 1, "policy": policy}
+    for length in (1, 300, WINDOW, WINDOW + 1, 5 * WINDOW + 123):
+        wave = draw.integers(-999, 999, length).astype(np.float32) / 1024
+        wave[length // 2] = 1e6  # no sound
+        cuts = np.sort(draw.integers(0, length + 1, 6)).tolist()
+        waves = []
+        stream = Stream(lambda wave, to=waves: (to.append(wave[0, 0]), (np.zeros((1, 2)),) * 2)[1], **config)
+        spans = [(window.start, window.stop) for window in stream.listen([wave])]
+        script = f"""import("/web/stream.js").then(({{ Stream }}) => {{
+            const wave = new Float32Array({wave.tolist()}), cuts = {[0, *cuts, length]};
+            const stream = new Stream({json.dumps(config)});
+            const blocks = cuts.slice(1).map((cut, i) => wave.subarray(cuts[i], cut));
+            const windows = [...blocks.flatMap((block) => stream.push([block])), ...stream.flush()];
+            return [stream.broken, windows.map((w) => [w.start, w.stop, [...w.wave]])]; }})"""
+        broken, windows = page.run(script)
+        assert broken == 1
+        assert [tuple(window[:2]) for window in windows] == spans
+        assert np.array_equal([window[2] for window in windows], waves)
+
+
+def test_a_tone_is_in_its_place_and_0_db(loud_page):
+    page, _ = loud_page
+    wave = np.sin(2 * np.pi * 32 * np.arange(256) / 256).tolist()
+    powers = page.run(f'import("/web/spectrogram.js").then(({{ powers }}) => [...powers({wave})])')
+    wanted = np.abs(np.fft.rfft(wave))[:-1] ** 2
+    assert powers == pytest.approx(wanted, abs=1e-8)
+
+
+def test_a_published_folder_needs_only_a_web_server(shipped, browser):
+    publish(shipped)
+    how = partial(SimpleHTTPRequestHandler, directory=shipped.parent)
+    with patch.object(SimpleHTTPRequestHandler, "log_message"), ThreadingHTTPServer(("127.0.0.1", 0), how) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        ready(browser, f"http://localhost:{server.server_port}/{shipped.name}/")
+        server.shutdown()
+        thread.join()
+    assert "dog, rain, clock" in browser.run("document.getElementById('about').textContent")
+
+
+def test_a_changed_model_is_refused_by_the_page(loudness_model, browser, tmp_path):
+    folder = write_bundle(tmp_path / "bundle", loudness_model)
+    with served(folder) as address:
+        (folder / MODEL).write_bytes(loudness_model[:-1] + b"\0")
+        browser.go(address)
+        browser.until("document.getElementById('status').textContent.includes('not the file that was exported')")
