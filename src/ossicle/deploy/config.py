@@ -13,7 +13,8 @@ from ossicle.durable import write
 
 MODEL, INT8, CONFIG = "model.onnx", "model.int8.onnx", "config.json"
 GOLDEN, FRONTEND = "golden.npz", "frontend.json"
-FILES = {MODEL, INT8, CONFIG, GOLDEN, FRONTEND}
+CARD, EXAMPLE = "README.md", "example.py"
+FILES = {MODEL, INT8, CONFIG, GOLDEN, FRONTEND, CARD, EXAMPLE}
 FORMAT = 2
 THRESHOLDS = {"on": 0.5, "off": 0.35, "min_seconds": 0.0, "gap_seconds": 0.0}
 
@@ -27,10 +28,10 @@ class Config:
     """How a bundle wants to be fed and read: rates in Hz, `window` and `hop` in samples at `sample_rate`.
 
     `thresholds` are the defaults of `events`; `provenance` is what the exporter knew of the training; `versions` names
-    what it was written with; `files` has the size and SHA-256 of every other file. `image` is (C, M, F, N) where the
-    model takes images and no waves; frontend.json then says how a window becomes one. `int8` says what model.int8.onnx
-    and model.onnx (`score`, `float_score`) reach in which `measure`, on how many `clips` of which `part` of the data,
-    and which layers were `left` in float.
+    what it was written with; `files` has the size and SHA-256 of every file that is read. `image` is (C, M, F, N) where
+    the model takes images and no waves; frontend.json then says how a window becomes one. `int8` says what
+    model.int8.onnx and model.onnx (`score`, `float_score`) reach in which `measure`, on how many `clips` of which
+    `part` of the data, and which layers were `left` in float.
     """
 
     sample_rate: int

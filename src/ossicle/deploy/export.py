@@ -13,12 +13,28 @@ import numpy as np
 import torch
 
 from ossicle import __version__
+from ossicle.deploy import example
 from ossicle.deploy.bundle import recognizer
+from ossicle.deploy.card import card
 from ossicle.deploy.check import Report, check, cut, eager, waves
-from ossicle.deploy.config import FILES, FORMAT, FRONTEND, GOLDEN, INT8, MODEL, THRESHOLDS, Config, file_entry
+from ossicle.deploy.config import (
+    CARD,
+    CONFIG,
+    EXAMPLE,
+    FILES,
+    FORMAT,
+    FRONTEND,
+    GOLDEN,
+    INT8,
+    MODEL,
+    THRESHOLDS,
+    Config,
+    file_entry,
+)
 from ossicle.deploy.image import SAYS
 from ossicle.deploy.onnx import OPSET, as_float32, to_onnx
 from ossicle.deploy.quantize import Quantized, Standard, quantize
+from ossicle.deploy.web import FOLDER, INDEX
 from ossicle.durable import flush, write
 from ossicle.model import Classifier
 from ossicle.plain import json_text
@@ -93,7 +109,10 @@ def _write(
         config = replace(config, int8=small.told)
     _write_golden(classifier, folder / GOLDEN, config, clips)
     files = {item.name: file_entry(item.read_bytes()) for item in sorted(folder.iterdir())}
-    replace(config, files=files).write(folder)
+    config = replace(config, files=files)
+    config.write(folder)
+    write(folder / CARD, card(config).encode())
+    write(folder / EXAMPLE, Path(example.__file__).read_bytes())
 
 
 def _write_int8(folder: Path, config: Config, standard: Standard) -> Quantized | None:
@@ -151,7 +170,7 @@ def _refuse_strangers(folder: Path) -> None:
 
 
 def _is_bundle(folder: Path) -> bool:
-    return {item.name for item in folder.iterdir()} <= FILES
+    return {MODEL, CONFIG} <= {item.name for item in folder.iterdir()} <= FILES | {INDEX, FOLDER}
 
 
 def _put(new: Path, folder: Path) -> None:
