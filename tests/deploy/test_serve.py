@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,8 +16,12 @@ from http.client import HTTPConnection
 
 import pytest
 
+import ossicle.ship
+from ossicle.cli import main
 from ossicle.deploy import web
+from ossicle.deploy.bundle import load
 from ossicle.deploy.config import BundleError
+from ossicle.deploy.export import ExportError, _refuse_strangers
 from ossicle.deploy.serve import Server
 from ossicle.deploy.web import fetch
 
@@ -106,13 +111,36 @@ def test_the_policy_names_nowhere_else():
         assert "http:" not in path.read_text(encoding="utf-8")
 
 
-def test_a_bundle_with_the_page_is_still_one(loudness):
+@pytest.fixture
+def engine_files(tmp_path, monkeypatch):
+    """A page whose onnxruntime is two small files."""
+    shutil.copytree(web.PAGE, tmp_path / "page", ignore=shutil.ignore_patterns("*.wasm", "*.mjs", "__pycache__"))
     for name in fetch.FILES:
-        (web.PAGE / "ort" / name).exists() or pytest.skip("the page's onnxruntime is not there: make web")
-    index = web.publish(loudness)
-    assert index.read_bytes() == (web.PAGE / "index.html").read_bytes()
-    assert {"config.json", "model.onnx"} | set(web.page()) == set(web.site(loudness))
-    assert all((loudness / name).is_file() for name in web.site(loudness))
+        (tmp_path / "page" / "ort" / name).write_bytes(b"engine")
+    monkeypatch.setattr(web, "PAGE", tmp_path / "page")
+
+
+def test_export_web_puts_the_page_beside_the_model(loudness, engine_files, monkeypatch, capsys):
+    monkeypatch.setattr(ossicle.ship, "ship", lambda *_, **__: "exported")
+    assert main(["export", "run", "-o", str(loudness), "--web"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == f"next  ossicle serve {loudness}"
+    site = web.site(loudness)
+    assert {"config.json", "model.onnx"} | set(web.page()) == set(site)
+    assert all((loudness / name).read_bytes() == path.read_bytes() for name, path in site.items())
+    assert load(loudness).labels == ("loud", "quiet")
+    _refuse_strangers(loudness)  # it is a bundle still, and may be replaced
+
+
+def test_a_web_site_of_ones_own_is_not_replaced(loudness, engine_files):
+    web.publish(loudness)
+    (loudness / "model.onnx").unlink()
+    with pytest.raises(ExportError, match="not replaced"):
+        _refuse_strangers(loudness)
+
+
+def test_a_page_for_a_model_that_takes_images_is_refused(loudness, capsys):
+    assert main(["export", "run", "-o", str(loudness), "--web", "--no-frontend"]) == 2
+    assert "leave out one" in capsys.readouterr().err
 
 
 def test_a_changed_bundle_is_not_served(loudness):

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Annotated
 
 from ossicle.cli.app import DONE, STOPPED, app, close, shown
-from ossicle.options import option
+from ossicle.options import UsageError, option
 
 
 @app.command
@@ -28,6 +28,7 @@ def export(
         bool | None,
         option("A model of 8 bit too [default: where the run's clips are there].", negative="--no-int8"),
     ] = None,
+    web: Annotated[bool, option("A web page in the folder, which any static web server then shows.")] = False,
 ) -> int:
     """A trained run -> a bundle, samples in and scores out, checked against the model before it is written.
 
@@ -36,12 +37,20 @@ def export(
     """
     from ossicle.deploy.card import by_int8
     from ossicle.deploy.config import Config
+    from ossicle.deploy.web import page, publish
     from ossicle.ship import ship
 
+    if web and not frontend:
+        raise UsageError("--web has samples for the model, and --no-frontend a model that takes images: leave out one")
+    if web:
+        page()  # tells at once where its files are not there
     print(ship(folder, out, hop=hop, frontend=frontend, int8=int8))
     if int8 is not False:
         print(by_int8(Config.read(out)))
-    close(out, next=f"ossicle listen {shown(out)} FILE")
+    if web:
+        close(out, publish(out), next=f"ossicle serve {shown(out)}")
+    else:
+        close(out, next=f"ossicle listen {shown(out)} FILE")
     return 0
 
 
