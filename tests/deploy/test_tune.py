@@ -183,6 +183,8 @@ def test_no_threshold_is_under_the_lowest(loudness, tmp_path):
     assert chosen(tune(loudness, path, max_per_hour=PROMISE, labels=["loud"], lowest=0.2)) == {"loud": 0.2}
     with pytest.raises(ValueError, match="no class 'wolf'; it has loud, quiet"):
         tune(loudness, path, max_per_hour=PROMISE, labels=["wolf"])
+    with pytest.raises(ValueError, match=r"has no model.int8.onnx"):
+        tune(loudness, path, max_per_hour=PROMISE, int8=True)
     with pytest.raises(ValueError, match="wanted one above 0"):
         tune(loudness, path, max_per_hour=0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 from ossicle.cli.app import DONE, app, close, shown
 from ossicle.options import UsageError, option
@@ -25,6 +25,7 @@ def tune(
     label: Annotated[tuple[str, ...], option("A class to tune; give several [default: all].")] = (),
     lowest: Annotated[float, option("No threshold is set under this.")] = 0.5,
     draw: Annotated[Path | None, option("A file for the trade-off, .svg or .png.")] = None,
+    int8: Annotated[bool, option("Tune for the bundle's model of 8 bit.")] = False,
     threads: Annotated[int, option("CPU threads to use.")] = 1,
 ) -> int:
     """Sets each class's threshold so that false alarms on your own background stay under a promise.
@@ -36,13 +37,12 @@ def tune(
         raise UsageError(f"--draw {draw}: wanted a file that ends in .svg or .png")
     from ossicle.deploy.tune import tune as measure
 
-    found = measure(
-        bundle, background, max_per_hour=max_per_hour, events=events, labels=label, lowest=lowest, threads=threads
-    )
+    how: dict[str, Any] = {"labels": label, "lowest": lowest, "int8": int8, "threads": threads}
+    found = measure(bundle, background, max_per_hour=max_per_hour, events=events, **how)
     print(found)
     found.write(bundle)
     wrote = [bundle / "config.json", *([] if draw is None else _drawn(found, draw))]
-    close(*wrote, next=f"ossicle listen {shown(bundle)} --mic")
+    close(*wrote, next=f"ossicle listen {shown(bundle)}{' --int8' if int8 else ''} --mic")
     return DONE
 
 

@@ -45,6 +45,7 @@ def tune(
     events: str | Path | None = None,
     labels: Sequence[str] = (),
     lowest: float = LOWEST,
+    int8: bool = False,
     threads: int = 1,
 ) -> Tuning:
     """Hear the `background`, a folder or a file, as `listen` does, and choose the thresholds of `labels` (default all).
@@ -52,7 +53,8 @@ def tune(
     The promise is for each class by itself. No threshold falls under `lowest`: under a half the model itself holds it
     more likely that the class is not there. A false alarm that goes on counts once more every minute. Where `events`
     is a table of labelled events, alarms at these are no false ones, and the share found is counted; recordings that
-    only the table names are heard for that alone. Nothing is written: see `Tuning.write`.
+    only the table names are heard for that alone. With `int8` the bundle's model of 8 bit is heard; thresholds are of
+    the bundle, for whichever model listens. Nothing is written: see `Tuning.write`.
 
     Raises TuneError where there is too little background to promise anything, IntakeError for a wrong table,
     BundleError for a wrong bundle.
@@ -61,7 +63,7 @@ def tune(
         raise ValueError(
             f"a promise of {max_per_hour} an hour down to {lowest}: wanted one above 0, and 0.01 to 0.9999"
         )
-    recognizer, place = load(folder, threads), Path(background)
+    recognizer, place = load(folder, threads, int8=int8), Path(background)
     numbers = _numbers(recognizer.labels, labels)
     known, strange = _annotated(events, place, recognizer.labels)
     heard = hear(recognizer, [place.resolve()])

@@ -39,7 +39,7 @@ def draw(choice: Choice, promise: float, axes: Axes) -> None:
     if choice.chosen.threshold != NEVER:
         axes.axvline(choice.chosen.threshold, color=paint("ink"), linewidth=0.9, label="chosen")
     axes.set_ylim(0, 4 * promise)
-    axes.set_xlim(0, 1)
+    axes.set_xlim(min(on, default=0), 1)
     axes.set_xlabel("threshold")
     axes.set_ylabel("false alarms an hour")
     if points and points[0].found is not None:
@@ -47,4 +47,5 @@ def draw(choice: Choice, promise: float, axes: Axes) -> None:
         figures.draw_line(share, Line(on, [point.found or 0.0 for point in points], color="k1"), 100)
         figures.draw_line(axes, Line([], [], "events found, %", "k1"), 1)  # for the legend
         share.set_ylim(0, 100)
+        share.grid(visible=False)
         share.set_ylabel("events found, %")
