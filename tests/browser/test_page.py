@@ -53,7 +53,7 @@ def hear(page, path):
     """Every window of a file and every event, as the page has them."""
     page.run("heard.length = ended.length = 0")
     page.open_file(path)
-    page.until(f"document.getElementById('status').textContent.startsWith({json.dumps(path.name)})")
+    page.until(f"document.getElementById('status').textContent.startsWith({json.dumps(path.name + ': ')})")
     return page.run("heard"), page.run("ended")
 
 
@@ -128,6 +128,34 @@ def test_a_file_has_the_events_it_has_in_python(loud_page, tmp_path):
     assert [event["score"] for event in ended] == pytest.approx([event["score"] for event in wanted], abs=TOLERANCE)
     rows = page.run("[...document.querySelectorAll('#events tr')].map(row => row.dataset.label)")
     assert rows == [event["label"] for event in reversed(wanted)]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_fits_a_phone_and_can_be_read(loud_page, tmp_path, scheme):
+    page, _ = loud_page
+    page.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+    page.call("Emulation.setDeviceMetricsOverride", width=320, height=640, deviceScaleFactor=2, mobile=True)
+    hear(page, write(tmp_path / "a-file-whose-name-is-longer-than-a-phone-is-wide.wav", np.ones((1, 8000), np.float32)))
+    assert page.run("document.documentElement.scrollWidth") == 320
+    assert page.run("[...document.querySelectorAll('button')].every(button => button.offsetHeight >= 44)")
+    colors = page.run(
+        """["h1", "#about", "#status", "#listen", "#choose", "li", "li.on", "th", "td", "footer"].map((name) => {
+          const element = document.querySelector(name), numbers = (color) => color.match(/[\\d.]+/g).map(Number);
+          let ground = element;
+          while (getComputedStyle(ground).backgroundColor === "rgba(0, 0, 0, 0)") ground = ground.parentElement;
+          return [getComputedStyle(element).color, getComputedStyle(ground).backgroundColor].map(numbers); })"""
+    )
+    page.call("Emulation.clearDeviceMetricsOverride")
+    for ink, paper in colors:
+        dark, bright = sorted((luminance(ink), luminance(paper)))
+        assert (bright + 0.05) / (dark + 0.05) >= 4.5  # WCAG 2.2, 1.4.3
+    assert (luminance(colors[0][1]) > 0.5) == (scheme == "light")
+
+
+def luminance(color):
+    """Of an sRGB color of three numbers to 255, as WCAG 2.2 defines it."""
+    parts = np.array(color[:3]) / 255
+    return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
 
 
 def test_a_file_that_is_no_sound_is_a_sentence(loud_page, tmp_path):

@@ -73,7 +73,7 @@ function begin(seconds) {
   current?.stop();
   part("events").replaceChildren();
   part("scores").replaceChildren();
-  part("span").textContent = seconds === LIVE ? `the last ${LIVE} s` : `${clock(seconds)}, from left to right`;
+  part("span").textContent = `the last ${LIVE} s`;
   const { sample_rate: rate } = model.config;
   const picture = new Spectrogram(part("spectrogram"), rate, seconds);
   const hearing = new Hearing(model, told);
@@ -98,16 +98,18 @@ async function hearFile(file) {
   say(`Reading ${file.name}`);
   const { sample_rate: rate, hop } = model.config;
   const waves = await decoded(file, rate);
+  const whole = clock(waves[0].length / rate);
   const run = begin(Math.max(waves[0].length / rate, 0.1));
+  say(`Hearing ${file.name}`);
   for (let at = 0; at < waves[0].length && run.going; at += hop) {
     const block = waves.map((wave) => wave.subarray(at, at + hop));
     run.picture.push(block[0]);
     await run.hearing.push(block);
-    say(`Hearing ${file.name}: ${clock(run.hearing.stream.seconds)} of ${clock(waves[0].length / rate)}`);
+    part("span").textContent = `${clock(run.hearing.stream.seconds)} of ${whole}, from left to right`;
   }
   if (!run.going) return;
   await run.hearing.end();
-  finish(run, `${file.name}: ${clock(waves[0].length / rate)} heard`);
+  finish(run, `${file.name}: ${whole} heard`);
 }
 
 async function hearMicrophone() {
