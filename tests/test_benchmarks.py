@@ -5,7 +5,7 @@ import sys
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -13,12 +13,14 @@ import torch
 
 from ossicle import audio, evaluate
 from ossicle.data.cache import Cache
+from ossicle.data.manifest import Clip
 from ossicle.durable import read_json
 from ossicle.encoders import ENCODERS
 from ossicle.recipe import Recipe, Spec, Split, Stage
 from ossicle.ship import ship
 from ossicle.train import fit
 
+FALSE_ALARMS = (0, 3, 9), (0, 20, 200)  # at falling thresholds, in two places
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 TOY = Spec("logmel", {"sample_rate": 8000, "seconds": 0.5, "n_fft": 256, "hop": 128, "mels": 16})
 
@@ -29,7 +31,17 @@ def scripts() -> Iterator[dict[str, ModuleType]]:
     sys.path.insert(0, str(BENCHMARKS))
     yield {
         name: import_module(name)
-        for name in ("record", "bench", "device", "speed", "scenes_step", "contrastive_step", "deployed", "minutes")
+        for name in (
+            "record",
+            "bench",
+            "device",
+            "speed",
+            "scenes_step",
+            "contrastive_step",
+            "deployed",
+            "minutes",
+            "tune",
+        )
     }
     sys.path.remove(str(BENCHMARKS))
 
@@ -180,3 +192,36 @@ def test_promises_are_held_against_what_was_taken(scripts, run, tmp_path):
     assert [row.note.split()[0] for row in taken] == ["1", "0"]
     assert rows["accuracy, full"].note.endswith("one run each; fold 1: 2 epochs at full size, rate 0.001")
     assert (rows["growing over full"].found, rows["growing over full"].low) == (0.0, 0.0)
+
+
+def test_thresholds_are_tested_on_other_recordings(scripts, tmp_path, monkeypatch):
+    tune, chance = scripts["tune"], np.random.default_rng(0)
+    monkeypatch.setattr(tune, "MINUTES", 1)
+    paths = [tmp_path / f"{n}.wav" for n in range(8)]
+    for path in paths:
+        audio.write(path, chance.uniform(-0.1, 0.1, (1, 8000)).astype(np.float32), sample_rate=8000)
+    clips = [Clip(path, path.name, ("rain",), 1, f"{n % 4}") for n, path in enumerate(paths)]
+    halves = tune.halves(clips, chance)
+    assert not {clip.group for clip in halves[0]} & {clip.group for clip in halves[1]}
+    assert [len(half) for half in halves] == [4, 4]
+    with pytest.raises(SystemExit, match="two halves take two"):
+        tune.halves(clips[:1], chance)
+    place = tune.make(tmp_path / "a", halves[0], 1 / 30, 8000, chance)
+    assert [audio.read(path).shape for path in sorted(place.iterdir())] == [(1, 60 * 8000)] * 2
+
+
+def test_a_promise_that_other_recordings_break_is_told(scripts, tmp_path, monkeypatch):
+    tune = scripts["tune"]
+    points = [[tune.Point(on, n, n / 2, 0.0) for on, n in zip((2.0, 0.9, 0.8), ns, strict=True)] for ns in FALSE_ALARMS]
+    tunings = [SimpleNamespace(hours=2.0, choices=[tune.Choice("dog", tuple(each), each[1])]) for each in points]
+    monkeypatch.setattr(tune, "tune", lambda bundle, place, **how: tunings[place])
+    found = tune.compare("bundle", (0, 1), 5.0, ["dog"])
+    assert found["dog"]["threshold"] == 0.9
+    assert (found["dog"]["tuned"], found["dog"]["tested"]) == (1.5, 10.0)
+    assert (found["dog"]["least"], found["dog"]["most"]) == pytest.approx((13.25 / 2, 29.06 / 2), abs=0.01)
+    assert not found["dog"]["kept"]
+    monkeypatch.setattr(tune, "measure", lambda run, promise, hours: {"classes": found})
+    tune.measure_all([Path("fold1")], tmp_path / "tune.json", 5.0, 2.0)
+    page = (tmp_path / "tune.md").read_text()
+    assert "| fold1 | dog | 0.9 | 1.50 | 10.00 | 6.63 to 14.53 | NO |" in page
+    assert "Kept: 0 of 1" in page
