@@ -100,7 +100,8 @@ def test_help_is_quick():
 
 
 def test_the_device_needs_no_torch():
-    done = python(f"{BLOCKED}; import ossicle.audio, ossicle.deploy.listen, ossicle.deploy.verify, ossicle.recipe")
+    modules = "ossicle.audio, ossicle.deploy.listen, ossicle.deploy.tune, ossicle.deploy.verify, ossicle.recipe"
+    done = python(f"{BLOCKED}; import {modules}")
     assert done.returncode == 0, done.stderr
 
 
