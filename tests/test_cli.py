@@ -133,6 +133,13 @@ def test_export_makes_a_model_of_8_bit_and_measures_it_on_the_validation_clips(p
     assert ossicle("listen bundle 0.wav --int8 --on 0.4", place[0])[0] == 0
 
 
+def test_a_model_without_its_run_is_exported_too_and_without_8_bit(place):
+    status, out, _ = ossicle("export rec/model -o alone", place[0])
+    assert status == 0
+    assert "no model.int8.onnx" in out
+    assert not (place[0] / "alone" / "model.int8.onnx").exists()
+
+
 def test_listen_writes_an_event_a_line(place):
     events = [json.loads(line) for line in place[1]["listen"][0].splitlines()]
     assert {event["label"] for event in events} <= {"low", "high"}
@@ -293,6 +300,7 @@ def test_a_table_is_what_was_asked_for_on_the_line_too(tmp_path, monkeypatch, ke
         ("pretrain clips.csv --continue pre --objective joint -o new", "leave out --objective, --from, --seconds"),
         ("evaluate nowhere", "nowhere is no run"),
         ("export nowhere -o new", "nowhere"),
+        ("export rec/model -o new --int8", "8 bit needs clips that the run learned from: rec/model is no run"),
         ("export pre -o new", "pre is an encoder that knows no classes"),
         ("listen bundle", "nothing to listen to"),
         ("listen bundle 0.wav --formt text", "--formt is no option of listen"),

@@ -104,7 +104,7 @@ def standard(folder: Path, model: Classifier, *, insist: bool = False) -> Standa
         if not is_run(folder):
             raise RunError(f"{folder} is no run, so nothing tells what it learned from")
         return _standard(Run.open(folder), model)
-    except (ValueError, OSError) as error:
+    except (RunError, ValueError, OSError) as error:
         if insist:
             raise RunError(f"a model of 8 bit needs clips that the run learned from: {error}") from error
         return None
