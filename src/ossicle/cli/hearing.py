@@ -89,7 +89,7 @@ def listen(
         )
     finally:
         output.close()
-    hint = "" if output.total else "; --on 0.3 tells of fainter ones"
+    hint = "" if output.total else f"; --on {0.6 * (on or 0.5):.2g} tells of fainter ones"
     where = f" in {shown(Path(out))}" if out else ""
     print(f"{output.total} events{where}{hint}", file=sys.stderr)
     return status
