@@ -14,6 +14,7 @@ from ossicle.deploy.config import FRONTEND, GOLDEN, MODEL, BundleError
 from ossicle.deploy.export import export
 from ossicle.deploy.image import SAYS, STEPS, image
 from ossicle.deploy.verify import verify
+from ossicle.size import size
 
 from .test_export import WINDOW, eager, make
 from .test_verify import replace
@@ -103,3 +104,8 @@ def test_every_step_is_explained_and_an_unknown_one_is_a_sentence():
     assert set(SAYS) == set(STEPS)
     with pytest.raises(ValueError, match=r"wants the step 'dream'; known: trim, level, frame"):
         image([{"do": "dream"}], np.zeros((1, 10)))
+
+
+def test_what_it_costs_is_what_the_network_does(bare):
+    classifier, folder, _ = bare
+    assert size(folder, repeats=1).multiply_adds == size(classifier, repeats=1).multiply_adds

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Iterator, Set
+from collections.abc import Callable, Iterator, Mapping, Set
 from pathlib import Path
 from typing import Any
 
@@ -28,12 +28,19 @@ def of_bundle(folder: Path, repeats: int) -> Size:
     import onnx
 
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
-    wave = noise(config["channels"], config["window"])
+    given = _given(config)
     content = (folder / GRAPH).read_bytes()
     session = _session(content)
-    latency = time_calls(lambda: session.run(None, {"wave": wave}), repeats, config["window"] / config["sample_rate"])
-    rows, weights = zip(*_rows(onnx.load_from_string(content), wave), strict=True)
+    latency = time_calls(lambda: session.run(None, given), repeats, config["window"] / config["sample_rate"])
+    rows, weights = zip(*_rows(onnx.load_from_string(content), given), strict=True)
     return Size(rows, sum(row.parameters for row in rows), sum(weights), latency)
+
+
+def _given(config: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    """What the graph is called with: a window of noise or, where the bundle has no front end, an image of it."""
+    if shape := config.get("image"):
+        return {"image": noise(1, math.prod(shape)).reshape(1, *shape)}
+    return {"wave": noise(config["channels"], config["window"])}
 
 
 def _session(content: bytes, *, optimize: bool = True) -> Any:
@@ -47,12 +54,12 @@ def _session(content: bytes, *, optimize: bool = True) -> Any:
     return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
 
 
-def _rows(model: Any, wave: np.ndarray) -> Iterator[tuple[Row, int]]:
+def _rows(model: Any, given: Mapping[str, np.ndarray]) -> Iterator[tuple[Row, int]]:
     """The nodes that hold numbers of their own (indices and shapes do not count) or multiply matrices, and how many
     numbers a device keeps of each.
     """
     held = {each.name: tuple(each.dims) for each in model.graph.initializer if each.data_type != each.INT64}
-    shapes, ears = _shapes(model, wave) | held, _frontend(model.graph)
+    shapes, ears = _shapes(model, given) | held, _frontend(model.graph)
     made_by, named = _makers(model.graph), frozenset(held)
     for node in model.graph.node:
         own = [held.pop(name) for name in dict.fromkeys(node.input) if name in held]
@@ -92,8 +99,8 @@ def _makers(graph: Any) -> dict[str, Any]:
     return {name: node for node in graph.node for name in node.output}
 
 
-def _shapes(model: Any, wave: np.ndarray) -> dict[str, Shape]:
-    """The shape of all that goes into a product, or comes out of a node with numbers, when the graph hears `wave`."""
+def _shapes(model: Any, given: Mapping[str, np.ndarray]) -> dict[str, Shape]:
+    """The shape of all that goes into a product, or comes out of a node with numbers, of a graph `given` this."""
     import onnx
 
     seen = onnx.ModelProto()
@@ -106,6 +113,8 @@ def _shapes(model: Any, wave: np.ndarray) -> dict[str, Shape]:
     asked -= held | {each.name for each in (*seen.graph.output, *seen.graph.input)}
     seen.graph.output.extend(onnx.ValueInfoProto(name=name) for name in sorted(asked))
     session = _session(seen.SerializeToString(), optimize=False)
-    found = session.run(None, {"wave": wave})
+    found = session.run(None, dict(given))
     names = [each.name for each in session.get_outputs()]
-    return {"wave": wave.shape} | {name: np.shape(value) for name, value in zip(names, found, strict=True)}
+    return {name: each.shape for name, each in given.items()} | {
+        name: np.shape(value) for name, value in zip(names, found, strict=True)
+    }
