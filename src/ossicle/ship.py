@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ossicle import audio, material, recipe
+from ossicle import audio, recipe
 from ossicle.data.cache import Cache
 from ossicle.datasets import DATASETS
 from ossicle.durable import read_json
@@ -111,6 +111,7 @@ def standard(folder: Path, model: Classifier, *, insist: bool = False) -> Standa
 
 
 def _standard(run: Run, model: Classifier) -> Standard:
+    from ossicle import material
     from ossicle.deploy.quantize import Standard
 
     followed = recipe.from_dict(run.recipe)

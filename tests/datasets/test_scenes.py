@@ -60,8 +60,10 @@ TESTED = [("airport", "milan", 1162, 44093), ("street_pedestrian", "lyon", 1163,
 UNUSED = [("airport", "milan", 1164, 44095)]
 
 
-def tau(root, devices=("a",), seconds=None):
-    """The release of 2019 (device a, 10 s), of 2020 (more devices) or of 2022 (a file a second)."""
+def tau(root, devices=("a",), seconds=None, first=0):
+    """The release of 2019 (device a, 10 s), of 2020 (more devices) or of 2022 (a file a second); `first` is a sound's
+    number, and no two are alike.
+    """
     parts = {}
     for part, clips in (("train", TAU_ROWS), ("evaluate", TESTED), ("unused", UNUSED)):
         heard = [*devices, *(["s4"] if len(devices) > 1 and part == "evaluate" else [])]
@@ -72,7 +74,7 @@ def tau(root, devices=("a",), seconds=None):
             for device in heard
         ]
     rows = [row for part in parts.values() for row in part]
-    for i, (name, *_) in enumerate(rows):
+    for i, (name, *_) in enumerate(rows, start=first):
         sound(root / name, i)
     table(root / "meta.csv", rows, scenes.TAU_HEADER)
     for part in ("train", "evaluate"):
@@ -265,7 +267,7 @@ def test_what_is_left_of_a_development_set_is_no_evaluation_set(tmp_path):
 
 
 def test_a_place_is_one_recording_in_every_year(tmp_path):
-    (one, _), (other, _) = tau(tmp_path / "2019"), tau(tmp_path / "2022", ("a",), 2)
+    (one, _), (other, _) = tau(tmp_path / "2019"), tau(tmp_path / "2022", ("a",), 2, 100)
     both = merged([f"tau:{one}", f"tau:{other}"])
     assert {clip.group for clip in both.clips} == {clip.group for clip in load(one).clips}
 
