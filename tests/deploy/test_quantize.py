@@ -1,4 +1,4 @@
-"""A small graph as the exporter writes it: an image of one row, two convolutions, a mean over time, a head."""
+"""A small graph as the exporter writes it: an image of one row, two convolutions, a mean, a linear layer, a head."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ossicle.deploy.quantize import Standard, fold, quantize, settle
 
 WINDOW, MAPS, CLASSES = 120, 6, 3
 CONFIG = Config(120, 1, WINDOW, WINDOW, "repeat", ("a", "b", "c"), False)
-FIRST, SECOND, HEAD = "backbone.encoder.first", "backbone.encoder.second", "head"
+FIRST, SECOND, MIDDLE, HEAD = "backbone.encoder.first", "backbone.encoder.second", "backbone.encoder.middle", "head"
 
 
 def graph(*, loud=1.0, shared=False):
@@ -33,6 +33,7 @@ def graph(*, loud=1.0, shared=False):
         "bn.mean": draw.normal(size=MAPS),
         "bn.variance": draw.uniform(0.5, 2, MAPS),
         f"classifier.{SECOND}.weight": second,
+        f"classifier.{MIDDLE}.weight": np.linalg.qr(draw.normal(size=(MAPS, MAPS)))[0],
         f"classifier.{HEAD}.weight": draw.normal(size=(CLASSES, MAPS)),
         f"classifier.{HEAD}.bias": np.zeros(CLASSES),
         "floor": np.float32(1e-6),
@@ -54,7 +55,8 @@ def graph(*, loud=1.0, shared=False):
         node("Relu", ["b"], ["c"], "relu_1"),
         node("Conv", ["c", f"classifier.{SECOND}.weight"], ["d"], "conv_2"),
         node("Relu", ["d"], ["e"], "relu_2"),
-        node("ReduceMean", ["e", "time"], ["feature"], "mean", keepdims=0),
+        node("ReduceMean", ["e", "time"], ["mean"], "mean", keepdims=0),
+        node("MatMul", ["mean", f"classifier.{MIDDLE}.weight"], ["feature"], "matmul"),
         node("Gemm", ["feature", f"classifier.{HEAD}.weight", f"classifier.{HEAD}.bias"], ["f"], "gemm", transB=1),
         node("Softmax", ["f"], ["score"], "softmax"),
     ]
@@ -135,6 +137,7 @@ def test_all_layers_bear_8_bit_and_the_front_end_stays_in_float():
     assert ahead[:5] == ["Abs", "Add", "Log", "Sub", "Div"]
     assert first.input[0] == "image"
     held = initializers(small.model)
+    assert held[f"classifier.{HEAD}.weight"].dtype == np.float32
     for layer in (FIRST, SECOND):
         weight = held[f"classifier.{layer}.weight_quantized"]
         assert weight.dtype == np.int8
@@ -146,13 +149,13 @@ def test_a_layer_that_costs_too_much_stays_in_float_and_is_told():
     """One map ten thousand times as loud as the others leaves these no step of 256."""
     model = centered(graph(loud=1e4))
     asked = standard(model)
-    small = quantize(model, asked, recognizer)
+    small = quantize(model, asked, recognizer, margin=0.03)
     assert small is not None
-    assert small.score == asked.judge(recognizer(small.model)) >= 0.99
+    assert small.score == asked.judge(recognizer(small.model)) >= 0.97
     assert set(small.left) == {FIRST, SECOND}
     assert max(small.left.values()) > 0.05
     assert initializers(small.model)[f"classifier.{SECOND}.weight"].dtype == np.float32
-    assert f"classifier.{HEAD}.weight_quantized" in initializers(small.model)
+    assert f"classifier.{MIDDLE}.weight_quantized" in initializers(small.model)
 
 
 def test_where_no_layer_bears_it_there_is_none():

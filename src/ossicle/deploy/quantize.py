@@ -1,4 +1,6 @@
-"""An exported model -> the same with weights and activations of 8 bit: static, per channel, the front end in float.
+"""An exported model -> the same with weights and activations of 8 bit: static, per channel, both ends in float.
+
+The front end's numbers span too much for 256 steps; the head is small, and can be refitted on a device.
 
 Calibrated on windows of the user's own sound (Jacob et al. 2018, "Quantization and training of neural networks for
 efficient integer-arithmetic-only inference"), batch normalization folded into the convolution before it.
@@ -110,8 +112,9 @@ class _Draft:
         settle(self.proto, ears, given[0])
         fold(self.proto.graph)
         held = {each.name for each in self.proto.graph.initializer}
+        ends = ears | _behind(self.proto.graph, "feature")
         self.nodes = [
-            node for node in self.proto.graph.node if node.op_type in QUANTIZED and node.output[0] not in ears
+            node for node in self.proto.graph.node if node.op_type in QUANTIZED and node.output[0] not in ends
         ]
         self.layers: dict[str, str] = {}
         for node in self.nodes:
@@ -252,6 +255,14 @@ def _put(held: Mapping[str, Any], name: str, value: np.ndarray) -> None:
     from onnx import numpy_helper
 
     held[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
+
+
+def _behind(graph: Any, name: str) -> set[str]:
+    """The names of all that is worked out from a value."""
+    found = {name}
+    for node in graph.node:  # in the order of computation
+        found.update(node.output if found.intersection(node.input) else ())
+    return found - {name}
 
 
 def _frontend(graph: Any) -> set[str]:
