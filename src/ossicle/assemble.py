@@ -18,7 +18,7 @@ from ossicle.draw import Draw
 from ossicle.encoders import ENCODERS
 from ossicle.material import Tell, quiet
 from ossicle.model import Backbone, Classifier, load
-from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint
+from ossicle.objectives import NPID, OBJECTIVES, Contrastive, Joint, Supervised
 from ossicle.objectives.distill import Lesson
 from ossicle.recipe import Recipe, RecipeError, Spec, Stage, to_dict
 from ossicle.schedules import SCHEDULES
@@ -134,6 +134,8 @@ def objective(
         )
     if recipe.base_start:
         begin_from(recipe.base_start, made, model, tell)
+    if isinstance(made, Supervised) and made.head:
+        tell("note", {"note": take_rows(recipe.own(made.head), made.model)})
     return made
 
 
@@ -181,6 +183,31 @@ def take_over(earlier: Backbone, model: Backbone, start: str) -> list[str]:
         notes.append(f"{start} has no {', '.join(fresh)}: they start fresh")
     model.encoder.load_state_dict(new | old)
     return notes
+
+
+@torch.no_grad()
+def take_rows(known: str | Path, model: Classifier) -> str:
+    """Gives a classifier's head the rows that an earlier one has for the same classes. Which are fresh, in a sentence;
+    RecipeError where the two heads read other features, or another number of labels a clip, or no class is the same.
+    """
+    earlier = load(known)
+    if not isinstance(earlier, Classifier) or earlier.multilabel != model.multilabel:
+        what = f"a classifier of {'several labels' if model.multilabel else 'one label'} a clip"
+        raise RecipeError(
+            f"head = {known} is not {what}, which the recipe asks for: name a run that is, or leave it out"
+        )
+    if earlier.backbone.dim != model.backbone.dim:
+        sizes = f"features of {earlier.backbone.dim} values, and the encoder here gives {model.backbone.dim}"
+        raise RecipeError(f"head = {known} reads {sizes}: use one and the same encoder")
+    both = [label for label in model.labels if label in earlier.labels]
+    if not both:
+        raise RecipeError(f"head = {known} knows none of the classes here ({', '.join(model.labels)}): leave it out")
+    here, there = ([each.labels.index(label) for label in both] for each in (model, earlier))
+    model.head.weight[here] = earlier.head.weight[there]
+    model.head.bias[here] = earlier.head.bias[there]
+    fresh = [label for label in model.labels if label not in both]
+    told = f"{known} knows {len(both)} of {len(model.labels)} classes, and their rows of the head are kept"
+    return f"{told}; fresh: {', '.join(fresh) or 'none'}"
 
 
 def _told(own: Mapping[str, Any], other: Mapping[str, Any]) -> str:

@@ -20,6 +20,7 @@ class Supervised(nn.Module):
     `smoothing` moves that share of each target to all classes alike (Szegedy et al. 2016); `mixup` is the alpha of
     Beta(alpha, alpha), from which each clip draws how much of another clip it is mixed with (Zhang et al. 2018, images
     and targets alike); `weights` "balanced" weighs a class by n / (K n_class). Clips without a label do not count.
+    `head` is a run whose classifier's rows of the classes here are begun with; rows of classes new to it stay fresh.
     """
 
     weight: Tensor
@@ -33,11 +34,13 @@ class Supervised(nn.Module):
         smoothing: float = 0.0,
         mixup: float = 0.0,
         weights: Literal["equal", "balanced"] = "equal",
+        head: str = "",
     ):
         super().__init__()
         self.model, self.views = classifier, views
         self.smoothing, self.mixup = smoothing, mixup
         self.others = 1 if mixup else 0
+        self.head = head
         even = torch.ones(len(classifier.labels))
         balanced = counts.sum() / (len(counts) * counts.clamp(min=1))
         self.register_buffer("weight", balanced.float() if weights == "balanced" else even, persistent=False)
