@@ -1,20 +1,30 @@
-"""The device half of speed.py: what an exported small CNN costs in processes of its own, where torch never comes in."""
+"""What exported models cost in processes of their own, where torch never comes in: a half of speed.py, and a table.
+
+    python benchmarks/device.py runs/students/base/fold1-seed0 runs/students/tiny/fold1-seed0
+
+Each run is exported. Each file of its bundle answers in cold processes that take turns, on one thread: the time from
+starting Python to the first answer, resident memory after it, then how long a window takes.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
 import struct
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
+import record
 from record import Row, row
+
+from ossicle.durable import write, write_json
 
 RATE = 16_000
 SMALL = {"sample_rate": RATE, "seconds": 1.0, "n_fft": 512, "win": 400, "hop": 160, "mels": 64}
@@ -26,7 +36,7 @@ import sys
 import ossicle
 import numpy as np
 
-recognizer = ossicle.load(sys.argv[1])
+recognizer = ossicle.load(sys.argv[1], int8="int8" in sys.argv)
 wave = np.sin(np.arange(recognizer.config.window, dtype=np.float32))
 recognizer(wave)
 print("answered", flush=True)
@@ -88,12 +98,11 @@ def small(*, processes: int = 9, repeats: int = 500) -> list[Row]:
     ]
 
 
-def cold(bundle: Path, repeats: int) -> dict[str, Any]:
+def cold(bundle: Path, repeats: int, *, int8: bool = False) -> dict[str, Any]:
     """One process from its start, in seconds and bytes."""
     began = time.perf_counter()
-    with subprocess.Popen(
-        [sys.executable, "-c", COLD, str(bundle), str(repeats)], stdout=subprocess.PIPE, text=True
-    ) as child:
+    asked = [str(bundle), str(repeats), *(["int8"] if int8 else [])]
+    with subprocess.Popen([sys.executable, "-c", COLD, *asked], stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
         said = child.stdout.readline()
         first = time.perf_counter() - began
@@ -101,6 +110,43 @@ def cold(bundle: Path, repeats: int) -> dict[str, Any]:
     if said.strip() != "answered" or child.returncode:
         raise RuntimeError(f"the cold process ended with status {child.returncode}; see its words above")
     return json.loads(rest) | {"first": first}
+
+
+def costs(folders: Iterable[Path], *, processes: int = 9, repeats: int = 200) -> dict[str, Any]:
+    """Each run's bundle, each of its files: bytes, seconds of a window, and what `cold` found in every process."""
+    from ossicle.deploy.config import INT8, MODEL, Config
+    from ossicle.ship import ship
+
+    found: dict[str, Any] = {}
+    with TemporaryDirectory() as place:
+        for number, folder in enumerate(folders):
+            bundle = Path(place, str(number))
+            ship(folder, bundle)
+            config = Config.read(bundle)
+            files = [name for name in (MODEL, INT8) if (bundle / name).exists()]
+            heard = [{name: cold(bundle, repeats, int8=name == INT8) for name in files} for _ in range(processes)]
+            for name in files:
+                about = {"bytes": (bundle / name).stat().st_size, "window": config.window / config.sample_rate}
+                found[f"{folder} {name}"] = about | {"processes": [each[name] for each in heard]}
+    return found
+
+
+def costs_page(found: Mapping[str, Any], measured: Mapping[str, Any]) -> str:
+    """A line a file: medians, and the least and the most of its processes."""
+    lines = ["| model | file, kB | first answer of a cold process, s | resident, MB | ms a window | times real time |"]
+    lines += ["|---|---|---|---|---|---|"]
+    for name, one in found.items():
+        each = one["processes"]
+        first = _spread([process["first"] for process in each])
+        kept = _spread([process["VmRSS"] / MB for process in each])
+        taken = [process["answer"] for process in each]
+        pace = f"{_spread([1000 * seconds for seconds in taken])} | {one['window'] / float(np.median(taken)):.0f}"
+        lines.append(f"| {name} (window {one['window']:g} s) | {one['bytes'] / 1e3:.0f} | {first} | {kept} | {pace} |")
+    return "\n".join([*lines, "", record.setting(measured) + "."]) + "\n"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{np.median(values):.3g} ({min(values):.3g} to {max(values):.3g})"
 
 
 def usage(*, repeats: int = 15) -> list[Row]:
@@ -193,3 +239,19 @@ def memory(process: int, name: str) -> int:
     except ProcessLookupError:
         return 0
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith(f"{name}:")), 0)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folders", type=Path, nargs="+", help="runs of classifiers")
+    parser.add_argument("-o", "--out", type=Path, default=record.RESULTS / "device.json")
+    asked = parser.parse_args()
+    measured = {"command": record.command()} | record.surroundings() | {"threads": 1}
+    found = costs(asked.folders)
+    write_json(asked.out, {"found": found, "measured": measured})
+    write(asked.out.with_suffix(".md"), costs_page(found, measured).encode())
+    print(asked.out.with_suffix(".md").read_text())
+
+
+if __name__ == "__main__":
+    main()

@@ -155,19 +155,41 @@ def test_a_long_recording_is_what_its_header_says(scripts, tmp_path):
     assert (wave.std(axis=1) > 0.05).tolist() == [True, False, True, False, False]
 
 
+def test_costs_are_told_file_by_file(scripts):
+    device, each = scripts["device"], {"first": 0.2, "VmRSS": 90e6, "VmHWM": 91e6, "answer": 0.004, "streamed": 0.005}
+    found = {"runs/a model.onnx": {"bytes": 4000, "window": 1.0, "processes": [each, each | {"first": 0.4}]}}
+    measured = {"command": "", "commit": "", "machine": "", "threads": 1, "versions": {}}
+    page = device.costs_page(found, measured)
+    assert "| runs/a model.onnx (window 1 s) | 4 | 0.3 (0.2 to 0.4) | 90 (90 to 90) | 4 (4 to 4) | 250 |" in page
+
+
 def test_the_bundle_is_held_to_what_the_model_said(scripts, run, bundle, tmp_path, monkeypatch):
     deployed = scripts["deployed"]
     monkeypatch.setattr(deployed, "ship", lambda folder, out: shutil.copytree(bundle, out))
     whole = deployed.measure(deployed.runs(run), tmp_path / "deployed.json")
-    found = whole["folds"]["fold1"]
+    found = whole["folds"]["fold1"]["files"]["model.onnx"]
     assert (found["clips"], found["same"], found["exported"]) == (20, 20, found["trained"])
     assert found["difference"] < 1e-3
-    assert whole["summary"]["points"] == 0
+    assert deployed.summary([found])["points"] == 0
+    assert 0 < found["weights"] < found["bytes"] == (bundle / "model.onnx").stat().st_size
     assert "| all | 20 |" in (tmp_path / "deployed.md").read_text()
     (tmp_path / "deployed.json").write_text(
         (tmp_path / "deployed.json").read_text().replace('"same": 20', '"same": 19')
     )
-    assert deployed.measure(deployed.runs(run), tmp_path / "deployed.json")["folds"]["fold1"]["same"] == 19  # as it was
+    again = deployed.measure(deployed.runs(run), tmp_path / "deployed.json")
+    assert again["folds"]["fold1"]["files"]["model.onnx"]["same"] == 19  # as it was
+
+
+def test_both_files_answer_in_turns_and_their_bytes_are_compared(scripts):
+    deployed = scripts["deployed"]
+    counted = {"clips": 20, "trained": 19, "exported": 19, "same": 20, "difference": 1e-6}
+    pace = {"model.onnx": 2.0, "model.int8.onnx": 1.0, "ratio": 0.5}
+    worse = counted | {"exported": 18, "same": 19, "bytes": 1200, "weights": 750, "pace": pace, "left": []}
+    files = {"model.onnx": counted | {"bytes": 4000, "weights": 3000}, "model.int8.onnx": worse}
+    measured = {"command": "", "commit": "", "machine": "", "threads": 1, "versions": {}}
+    page = deployed.page({"folds": {"fold1": {"files": files}}, "measured": measured})
+    assert "| all | 20 | 95.00 | 90.00 | -5.00 | 95.00 | 1.0e-06 |" in page
+    assert "| fold1 | 1 of 4 | 30.0 | 25.0 | 1.00 against 2.00 | 0.50 | none |" in page
 
 
 def test_disagreement_is_counted(scripts):
