@@ -24,7 +24,7 @@ LEVELS = """
     objectives machine deploy size convert
     material model run plan
     teachers starts
-    datasets checkpoint lock stops choice
+    datasets checkpoint lock slots stops choice
     data views durable show layouts
     budget collapse draw distributed recipe schedules plain encoders frontends optimizers options words sentences
     spec audio

@@ -91,7 +91,7 @@ def test_all_that_the_page_asks_for_is_in_the_site(loudness):
         if path.suffix in (".html", ".js"):
             found = re.findall(r'(?:from|src=|href=|new URL\()\s*"([\w./-]+)"', path.read_text(encoding="utf-8"))
             for other in found:
-                base = "" if other.startswith("web/") or other in ("config.json", "model.onnx") else "web/"
+                base = "" if other.startswith("web/") or other in ("config.json", "model.onnx", "slot") else "web/"
                 assert f"{base}{other.removeprefix('./')}" in site, f"{name} asks for {other}"
 
 

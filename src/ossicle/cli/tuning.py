@@ -40,8 +40,7 @@ def tune(
     how: dict[str, Any] = {"labels": label, "lowest": lowest, "int8": int8, "threads": threads}
     found = measure(bundle, background, max_per_hour=max_per_hour, events=events, **how)
     print(found)
-    found.write(bundle)
-    wrote = [bundle / "config.json", *([] if draw is None else _drawn(found, draw))]
+    wrote = [found.write(bundle), *([] if draw is None else _drawn(found, draw))]
     close(*wrote, next=f"ossicle listen {shown(bundle)}{' --int8' if int8 else ''} --mic")
     return DONE
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ossicle import slots
 from ossicle.deploy.graph import problems
 from ossicle.durable import write
 
@@ -111,13 +113,42 @@ def _checked(folder: Path, name: str, wanted: dict[str, Any]) -> bytes:
 
 
 def opened(folder: str | Path) -> tuple[Config, dict[str, bytes]]:
-    """A bundle's config and the content of its files by name: the only door to them.
+    """A bundle's config and the content of its files by name, of the slot that answers: the only door to them.
 
     Every file is held against the SHA-256 that config.json has of it, and every model is looked through before anything
     of it runs. Raises BundleError where a file is missing or was changed, where the bundle comes from a newer ossicle,
-    and where `graph.problems` finds something in a model.
+    and where `graph.problems` finds something in a model. An update (see `slots`) of which that is true does not
+    answer: the state before it does, or what was exported, and a RuntimeWarning says so.
     """
-    folder = Path(folder)
+    return _answering(Path(folder))[1:]
+
+
+def answering(folder: str | Path) -> Path:
+    """The folder whose files `opened` gives: the bundle's own, or a slot in it."""
+    return _answering(Path(folder))[0]
+
+
+def _answering(folder: Path) -> tuple[Path, Config, dict[str, bytes]]:
+    try:
+        known = slots.read(folder)
+        places, why = dict.fromkeys((known.live, known.previous, slots.EXPORTED)), ""
+    except slots.SlotError as error:
+        places, why = dict.fromkeys((slots.EXPORTED,)), str(error)
+    failed: list[BundleError] = []
+    for place in places:
+        try:
+            found = open_one(folder / place)
+        except BundleError as error:
+            failed.append(error)
+            continue
+        if told := "; ".join([why] * bool(why) + [str(error) for error in failed]):
+            warnings.warn(f"{told}. {folder / place} answers instead", RuntimeWarning, stacklevel=4)
+        return folder / place, *found
+    raise failed[0]
+
+
+def open_one(folder: Path) -> tuple[Config, dict[str, bytes]]:
+    """`opened`, of this folder's own files whatever its pointer says."""
     config = Config.read(folder)
     wanted = {MODEL, GOLDEN} | ({FRONTEND} if config.image else set()) | ({INT8} if config.int8 else set())
     if missing := wanted - set(config.files):

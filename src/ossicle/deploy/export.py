@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from ossicle import __version__
+from ossicle import __version__, slots
 from ossicle.deploy import example
 from ossicle.deploy.bundle import recognizer
 from ossicle.deploy.card import card
@@ -170,7 +170,10 @@ def _refuse_strangers(folder: Path) -> None:
 
 
 def _is_bundle(folder: Path) -> bool:
-    return {MODEL, CONFIG} <= {item.name for item in folder.iterdir()} <= FILES | {INDEX, FOLDER}
+    """A bundle with its updates, its page, and what a power cut left of one of these."""
+    names = {item.name for item in folder.iterdir()}
+    known = FILES | {INDEX, FOLDER, slots.POINTER, *slots.SLOTS}
+    return {MODEL, CONFIG} <= names and all(name in known or slots.is_leftover(name) for name in names)
 
 
 def _put(new: Path, folder: Path) -> None:

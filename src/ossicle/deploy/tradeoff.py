@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from ossicle.deploy import poisson
-from ossicle.deploy.config import CONFIG, Config
+from ossicle.deploy.config import CONFIG, Config, answering
 from ossicle.deploy.events import OFF
 from ossicle.durable import flush
 from ossicle.words import plural
@@ -98,13 +98,14 @@ class Tuning:
         given = np.asarray(self.config.thresholds[name], dtype=float)
         return [float(each) for each in np.broadcast_to(given, len(self.config.labels))]
 
-    def write(self, folder: str | Path) -> None:
-        """Puts the thresholds into the bundle, in one step; nothing else of it changes."""
-        folder = Path(folder)
-        with TemporaryDirectory(prefix=f".{folder.name}.", dir=folder.parent) as new:
+    def write(self, folder: str | Path) -> Path:
+        """Puts the thresholds into the config of the bundle's slot that answers, in one step; gives its path."""
+        folder = answering(folder)
+        with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent) as new:
             self.tuned().write(Path(new))
             (Path(new) / CONFIG).replace(folder / CONFIG)
         flush(folder)
+        return folder / CONFIG
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from ossicle import slots
 from ossicle.data.intake import IntakeError
 from ossicle.datasets import load, summary
 from ossicle.durable import read_rows
@@ -142,7 +143,7 @@ def _table(folder: Path) -> Found:
 def _model(folder: Path) -> Found:
     notes: list[str] = []
     kind: Kind = "bundle" if (folder / "model.onnx").exists() else "model"
-    return Found(folder, kind, _values(folder, ("config",), notes), notes=tuple(notes))
+    return Found(folder, kind, _values(slots.live(folder), ("config",), notes), notes=tuple(notes))
 
 
 def _values(folder: Path, names: tuple[str, ...] | list[str], notes: list[str]) -> dict[str, Any]:

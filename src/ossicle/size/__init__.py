@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ossicle import slots
+
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
@@ -117,7 +119,7 @@ def size(model: nn.Module | str | Path, example: Tensor | None = None, *, repeat
         from ossicle.size.network import of_module
 
         return of_module(model, example, repeats)
-    folder = Path(model)
+    folder = slots.live(model)
     if (folder / GRAPH).exists():
         from ossicle.size.graph import of_bundle
 

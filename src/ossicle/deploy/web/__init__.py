@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ossicle.deploy.config import CONFIG, MODEL, BundleError, opened
+from ossicle.deploy.config import CONFIG, MODEL, BundleError, answering, opened
 from ossicle.deploy.web.fetch import FILES, missing
 from ossicle.durable import write
+from ossicle.slots import POINTER
 
 PAGE = Path(__file__).parent
 INDEX, FOLDER = "index.html", "web"
@@ -38,23 +39,26 @@ def site(bundle: str | Path) -> dict[str, Path]:
     config, _ = opened(bundle)
     if config.image:
         raise WebError(f"the model of {bundle} takes images, and the page has samples: export without --no-frontend")
-    return page() | {name: Path(bundle) / name for name in (CONFIG, MODEL)}
+    return page() | {name: answering(bundle) / name for name in (CONFIG, MODEL)}
 
 
 def page() -> dict[str, Path]:
     """The part of a `site` that is the same for every bundle."""
     if missing():
         raise WebError("the page's onnxruntime is not there: run `make web` in ossicle's source, or install its wheel")
-    return {INDEX: PAGE / INDEX} | {f"{FOLDER}/{name}": PAGE / name for name in NAMES}
+    return {name: PAGE / name for name in (INDEX, POINTER)} | {f"{FOLDER}/{name}": PAGE / name for name in NAMES}
 
 
 def publish(bundle: str | Path) -> Path:
     """Write the page into a bundle's folder, which is then all that a static web server needs; gives the page's path.
 
-    index.html is written last: where it is, the rest is. Raises as `site` does.
+    The page asks for the model that the bundle's pointer names (see `slots`), so that it goes along with updates; one
+    that is there stays. index.html is written last: where it is, the rest is. Raises as `site` does.
     """
     bundle = Path(bundle)
     own = {name: path for name, path in site(bundle).items() if path.is_relative_to(PAGE)}
+    if (bundle / POINTER).exists():
+        del own[POINTER]
     for name in sorted(own, key=INDEX.__eq__):
         (bundle / name).parent.mkdir(parents=True, exist_ok=True)
         write(bundle / name, own[name].read_bytes())

@@ -4,10 +4,12 @@ const FORMAT = 2;
 
 // The bundle's config, and `score`: a window's wave -> its scores, one for each label. `base` is where index.html is.
 export async function open(base) {
-  const config = JSON.parse(new TextDecoder().decode(await fetched(new URL("config.json", base))));
+  const { live } = await told(new URL("slot", base)); // where an update answers, or "" for what was exported
+  const home = new URL(live ? `${live}/` : ".", base);
+  const config = await told(new URL("config.json", home));
   if (config.format > FORMAT) throw new Error(`this bundle has format ${config.format}: it wants a newer page`);
   if (config.image) throw new Error("the model of this bundle takes images, and the page has samples");
-  const model = await fetched(new URL("model.onnx", base));
+  const model = await fetched(new URL("model.onnx", home));
   await check(model, config.files["model.onnx"]);
   const engine = await fetched(new URL("ort/ort-wasm-simd-threaded.wasm", import.meta.url));
   shut();
@@ -15,6 +17,10 @@ export async function open(base) {
   await ask({ engine, model }, [model, engine]);
   const shape = [1, config.channels, config.window];
   return { config, score: (wave) => ask({ wave, shape }, []) };
+}
+
+async function told(url) {
+  return JSON.parse(new TextDecoder().decode(await fetched(url)));
 }
 
 async function fetched(url) {
