@@ -87,6 +87,17 @@ def test_an_event_does_not_go_on_where_sound_is_missing(gap_seconds):
     assert [(event.start, event.stop) for event in got] == [(0, 2), (8, 10)]
 
 
+@pytest.mark.parametrize("hop", [0.05, 0.1, 0.3])
+def test_a_length_is_the_same_wherever_in_the_stream_it_lies(hop):
+    """Seconds are fractions that no float holds: without care, every fourth event of exactly a second is too short."""
+    for first in range(200):
+        place = [first * hop, round(first * hop + 1, 9), round(first * hop + 1.3, 9)]
+        windows = [window(start, start + 1.0, score) for start, score in zip(place, (0.9, 0.0, 0.9), strict=True)]
+        (one,) = events(windows[:1], ["dog"], min_seconds=1.0)
+        (joined,) = events(windows, ["dog"], min_seconds=2.3, gap_seconds=0.3)
+        assert (one.start, joined.start) == (place[0], place[0])
+
+
 def test_thresholds_may_differ_between_labels():
     windows = [window(0, 1, 0.6, 0.6, 0.6)]
     got = events(windows, LABELS, on=[0.5, 0.7, 0.61], off=[0.1, 0.1, 0.1])

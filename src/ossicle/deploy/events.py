@@ -16,6 +16,8 @@ from ossicle.deploy.stream import Window
 OFF = 0.7
 """Where an event ends, as a part of where it begins."""
 UNKNOWN = "unknown"
+EXACT = 1e-6
+"""Seconds, less than a sample, that tell no two lengths apart: 4.1 s to 5.1 s is a second, if not to the last bit."""
 
 
 @dataclass(frozen=True)
@@ -48,10 +50,10 @@ def events(
     for window in windows:
         for track, score in zip(tracks, window.score.tolist(), strict=True):
             event = track.hear(window, score)
-            if event and event.stop - event.start >= min_seconds:
+            if event and _reaches(event, min_seconds):
                 yield event
     for track in tracks:
-        if track.event and track.event.stop - track.event.start >= min_seconds:
+        if track.event and _reaches(track.event, min_seconds):
             yield track.event
 
 
@@ -60,6 +62,10 @@ def answer(score: np.ndarray, labels: Sequence[str], *, on: float | Sequence[flo
     reached = np.where(np.asarray(score) >= np.asarray(on, dtype=float), score, -1.0)
     best = int(np.argmax(reached))
     return labels[best] if reached[best] >= 0 else UNKNOWN
+
+
+def _reaches(event: Event, seconds: float) -> bool:
+    return event.stop - event.start > seconds - EXACT
 
 
 def _thresholds(on: float | Sequence[float], off: float | Sequence[float], classes: int) -> list[list[float]]:
@@ -84,7 +90,7 @@ class _Track:
         """Take one window; gives the event that it and all later ones are too late to lengthen, if any."""
         self.sounding = self.sounding and not window.anew
         self.sounding, continues = score >= (self.off if self.sounding else self.on), self.sounding
-        within = self.event is not None and window.start <= self.event.stop + self.gap
+        within = self.event is not None and window.start < self.event.stop + self.gap + EXACT
         if self.event and self.sounding and (continues or within):
             stop, best = max(self.event.stop, window.stop), max(self.event.score, score)
             self.event = replace(self.event, stop=stop, score=best)

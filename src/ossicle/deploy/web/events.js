@@ -1,5 +1,7 @@
 // Windows with their scores -> events, each told once: the rules of ossicle's deploy/events.py, and its settings.
 
+const EXACT = 1e-6; // seconds, less than a sample, that tell no two lengths apart
+
 export class Events {
   // `on` and `off` are one number, or one for each label.
   constructor(labels, { on, off, min_seconds: least, gap_seconds: gap }) {
@@ -24,7 +26,7 @@ export class Events {
   }
 
   #told(events) {
-    return events.filter((event) => event && event.stop - event.start >= this.least);
+    return events.filter((event) => event && event.stop - event.start > this.least - EXACT);
   }
 }
 
@@ -36,7 +38,7 @@ class Track {
   hear({ start, stop, anew }, score) {
     const continues = this.sounding && !anew;
     this.sounding = score >= (continues ? this.off : this.on);
-    const within = this.event !== null && start <= this.event.stop + this.gap;
+    const within = this.event !== null && start < this.event.stop + this.gap + EXACT;
     if (this.event && this.sounding && (continues || within)) {
       const best = Math.max(this.event.score, score);
       this.event = { ...this.event, stop: Math.max(this.event.stop, stop), score: best };
