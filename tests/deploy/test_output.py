@@ -16,14 +16,12 @@ import soundfile
 
 from ossicle import audio
 from ossicle.deploy.bundle import load
-from ossicle.deploy.clips import Clips
 from ossicle.deploy.formats import FORMATS
 from ossicle.deploy.listen import Shard, listen, settings
 from ossicle.deploy.output import OutputError, to
-from ossicle.deploy.stream import Window
 from ossicle.lock import LockedError
 
-from .conftest import RATE, WINDOW
+from .conftest import RATE
 
 NOISE = np.random.default_rng(0).uniform(-1, 1, RATE).astype(np.float32)
 LOUD, QUIET = np.sign(NOISE) * 0.9, NOISE * 1e-3
@@ -215,6 +213,25 @@ def test_what_comes_live_is_added_to_what_is_there(loudness, tmp_path):
     assert all(len(row) == 6 and row[5] for row in csv.reader(lines[1:]))
 
 
+def test_what_came_live_is_not_cut_off_by_files_that_come_after(loudness, folder, tmp_path):
+    how = settings(load(loudness), format="csv", zone=UTC, shard=Shard())
+    output = to(tmp_path / "e.csv", FORMATS["csv"], how, live=True)
+    listen(load(loudness), ["-"], output, pipe=io.BytesIO((LOUD * 32767).astype("<i2").tobytes()))
+    output.close()
+    before = (tmp_path / "e.csv").read_bytes()
+    with pytest.raises(OutputError, match=r"live: true -> false.*give another output"):
+        hear(loudness, folder, tmp_path / "e.csv", "csv")
+    assert (tmp_path / "e.csv").read_bytes() == before
+
+
+def test_selections_that_come_live_are_counted_on(loudness, tmp_path):
+    for _ in range(2):
+        output = to(tmp_path / "e.txt", FORMATS["raven"], {}, live=True)
+        listen(load(loudness), ["-"], output, pipe=io.BytesIO((LOUD * 32767).astype("<i2").tobytes()))
+        output.close()
+    assert [row["Selection"] for row in read(tmp_path / "e.txt", "\t")] == ["1", "2"]
+
+
 def test_what_one_file_cannot_hold_wants_a_folder(tmp_path):
     with pytest.raises(OutputError, match="give a folder, -o labels/"):
         to(tmp_path / "labels.txt", FORMATS["audacity"], {}, several=True)
@@ -229,69 +246,50 @@ def test_recordings_of_one_name_do_not_overwrite_each_other(loudness, folder, tm
         listen(load(loudness), [folder, tmp_path / "other"], output)
 
 
+@pytest.mark.parametrize("copy", [shutil.copy, shutil.copy2])
+def test_going_on_does_not_overwrite_the_recording_of_the_other_folder(loudness, folder, tmp_path, copy):
+    shutil.copytree(folder, tmp_path / "other", copy_function=copy)
+    before = None
+    for _ in range(2):
+        output = to(f"{tmp_path}/out/", FORMATS["csv"], {}, several=True)
+        with pytest.raises(OutputError, match="one by one"):
+            listen(load(loudness), [folder, tmp_path / "other"], output)
+        output.close()
+        assert before in (None, written(tmp_path / "out"))
+        before = written(tmp_path / "out")
+    assert len(before) == 7
+
+
+def test_a_file_of_each_folder_that_is_no_sound_is_no_matter(loudness, folder, tmp_path):
+    for name in ("sounds", "other"):
+        (tmp_path / name).mkdir(exist_ok=True)
+        (tmp_path / name / "README").write_text("no sound")
+    soundfile.write(tmp_path / "other" / "only here.wav", LOUD, RATE)
+    output = to(f"{tmp_path}/out/", FORMATS["csv"], {}, several=True)
+    assert listen(load(loudness), [folder, tmp_path / "other"], output) == 0
+    assert len(written(tmp_path / "out")) == 8
+
+
+def test_the_longest_names_are_told_in_names_that_a_disk_takes(loudness, tmp_path):
+    (tmp_path / "sounds").mkdir()
+    for last in "ab":
+        soundfile.write(tmp_path / "sounds" / f"{'ü' * 125}{last}.wav", LOUD, RATE)
+    assert hear(loudness, tmp_path / "sounds", f"{tmp_path}/out/", "raven") > 0
+    assert len(written(tmp_path / "out")) == 2
+    assert hear(loudness, tmp_path / "sounds", f"{tmp_path}/out/", "raven") == 0
+
+
+def test_a_file_that_is_given_twice_is_told_once(loudness, folder, tmp_path):
+    output = to(tmp_path / "e.csv", FORMATS["csv"], {}, several=True)
+    listen(load(loudness), [folder / "a.wav", folder / "a.wav", folder], output)
+    output.close()
+    rows = read(tmp_path / "e.csv")
+    assert len(rows) == len({(row["source"], row["label"], row["start"]) for row in rows})
+
+
 def test_names_that_are_no_utf8_can_be_gone_on_with(loudness, tmp_path):
     (tmp_path / "sounds").mkdir()
     soundfile.write(os.fsencode(tmp_path / "sounds") + b"/odd\xff.wav", LOUD, RATE)
     assert hear(loudness, tmp_path / "sounds", tmp_path / "e.jsonl") > 0
     assert hear(loudness, tmp_path / "sounds", tmp_path / "e.jsonl") == 0
     assert json.loads((tmp_path / "e.jsonl").read_text().splitlines()[0])["source"].endswith("odd\udcff.wav")
-
-
-# -- clips -------------------------------------------------------------------------------------------------------------
-
-
-def window(start, *score):
-    return Window(start, start + 1, np.array(score, np.float32), np.zeros(1, np.float32))
-
-
-def kept(folder):
-    return sorted(float(path.name[:6]) for path in folder.glob("*.flac"))
-
-
-def test_the_best_segments_of_each_class_are_kept_and_no_more(tmp_path):
-    scores = np.random.default_rng(0).permutation(np.round(np.linspace(0.3, 0.99, 40), 4))
-    clips = Clips(tmp_path, ["a/b", "dog"], on=[0.5, 0.6], sample_rate=RATE, each=5)
-    for number, score in enumerate(scores.tolist()):
-        clips.keep("garden.wav", window(2.0 * number, score, 1 - score), np.full((1, 100), score, np.float32))
-        assert len(list(tmp_path.rglob("*.flac"))) <= 10
-    assert kept(tmp_path / "a_b") == sorted(scores)[-5:]
-    assert kept(tmp_path / "dog") == pytest.approx(sorted(s for s in 1 - scores if s >= 0.6)[-5:])
-    best = next((tmp_path / "a_b").glob(f"{max(scores):.4f}*"))
-    np.testing.assert_allclose(audio.read(best), np.full((1, 100), max(scores)), atol=1e-4)
-
-
-def test_windows_that_touch_are_one_segment_and_its_best_stands_for_it(tmp_path):
-    clips = Clips(tmp_path, ["dog"], on=0.5, sample_rate=RATE)
-    for start, score in [(0.0, 0.6), (0.5, 0.9), (1.0, 0.7), (1.5, 0.8), (4.0, 0.55)]:
-        clips.keep("garden.wav", window(start, score), np.full((1, 50), 3.0))
-    clips.keep("loft.wav", window(4.5, 0.65), np.zeros((1, 50)))
-    assert kept(tmp_path / "dog") == [0.55, 0.65, 0.9]
-    assert {path.name.split(" ", 1)[1] for path in (tmp_path / "dog").iterdir()} == {
-        "garden.wav 0.500s.flac",
-        "garden.wav 4.000s.flac",
-        "loft.wav 4.500s.flac",
-    }
-
-
-def test_clips_of_earlier_times_count(tmp_path):
-    for _ in range(2):
-        clips = Clips(tmp_path, ["dog"], on=0.5, sample_rate=RATE, each=2)
-        for start, score in [(0, 0.6), (3, 0.9), (6, 0.7)]:
-            clips.keep("../a b\n.wav", window(start, score), np.zeros((1, 50)))
-    assert kept(tmp_path / "dog") == [0.7, 0.9]
-
-
-def test_clips_of_a_stream_are_its_windows(loudness, folder, tmp_path):
-    recognizer = load(loudness)
-    clips = Clips(tmp_path / "clips", recognizer.labels, on=0.5, sample_rate=RATE, each=3)
-    output = to(tmp_path / "e.jsonl", FORMATS["jsonl"], {}, several=True)
-    listen(recognizer, [folder], output, clips=clips)
-    output.close()
-    for label in ("loud", "quiet"):
-        found = sorted((tmp_path / "clips" / label).glob("*.flac"))
-        assert len(found) == 3
-        for path in found:
-            wave = audio.read(path)
-            assert wave.shape == (1, WINDOW)
-            score = dict(zip(recognizer.labels, recognizer(wave), strict=True))[label]
-            assert score == pytest.approx(float(path.name[:6]), abs=1e-3)

@@ -7,6 +7,7 @@ how many bytes FILE had then. What a power cut left of an unfinished recording i
 from __future__ import annotations
 
 import os
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -68,28 +69,29 @@ class Output:
 class FileOutput(Output):
     """All events in one file. `how` is what they depend on: a file of other settings is not gone on with.
 
-    `live`: the sound comes from a microphone or a pipe, so that lines are added to whatever whole lines are there.
+    `live`: the sound comes from a microphone or a pipe, so that lines are added to whatever whole lines are there. A
+    file that was begun live is gone on with live, for nothing says which of its lines could be heard again.
     """
 
     def __init__(self, format: Format, path: Path, how: Mapping[str, Any], *, live: bool = False) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path, self._lock = path, Lock(path.with_name(f"{path.name}.lock"))
-        self._heard = _Heard(path.with_name(f"{path.name}.heard"), how)
+        self._heard = _Heard(path.with_name(f"{path.name}.heard"), dict(how) | {"live": live})
         if path.exists() and path.stat().st_size and not (self._heard.begun or live):
             raise OutputError(
                 f"{path} is there, and no {self._heard.path.name} beside it that says what it holds: "
                 "give another name, or delete it"
             )
         with _locked(self._lock):
-            whole = self._cut(live)
+            whole, lines = _whole_lines(path) if live else (int(self._heard.last.get("bytes", 0)), 0)
+            self._cut(whole)
             super().__init__(format, self._line, headed=whole > 0)
-        self.count = int(self._heard.last.get("count", 0))
+        self.count = int(self._heard.last.get("count", max(0, lines - bool(format.heading))))
         self.seconds = sum(float(row["seconds"]) for row in self._heard.rows)
 
-    def _cut(self, live: bool) -> int:
-        """Bytes of the file that are gone on with; what is behind them is cut off."""
+    def _cut(self, whole: int) -> None:
+        """So many bytes of the file are gone on with; what is behind them is cut off."""
         there = self._path.stat().st_size if self._path.exists() else 0
-        whole = _whole_lines(self._path) if live else int(self._heard.last.get("bytes", 0))
         if whole > there:
             raise OutputError(
                 f"{self._path} is not there or shorter than {self._heard.path.name} says: "
@@ -98,7 +100,6 @@ class FileOutput(Output):
         self._heard.begin()
         if there:
             os.truncate(self._path, whole)
-        return whole
 
     def _line(self, line: str) -> None:
         _add(self._path, line)
@@ -119,7 +120,10 @@ class FileOutput(Output):
 
 
 class FolderOutput(Output):
-    """A file for each recording, `b/rec.wav.txt` for `b/rec.wav`; one that was not heard to its end is written anew."""
+    """A file for each recording, `b/rec.wav.txt` for `b/rec.wav`; one that was not heard to its end is written anew.
+
+    A name longer than disks take is cut and closed by a checksum of the whole.
+    """
 
     def __init__(self, format: Format, folder: Path, how: Mapping[str, Any]) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,17 +131,16 @@ class FolderOutput(Output):
         self._heard = _Heard(folder / "heard.jsonl", how)
         with _locked(self._lock):
             self._heard.begin()
-        self._written: set[Path] = set()
+        self._written: dict[Path, Path | None] = {}  # file of events -> recording
         super().__init__(format, self._line, headed=True)
 
     def _line(self, line: str) -> None:
         _add(self._file, line)
 
     def begin(self, name: str) -> None:
-        self._file = self._folder / f"{name}{self.format.suffix}"
-        if self._file in self._written:
-            raise OutputError(f"two recordings would both be told in {self._file}: listen to their folders one by one")
-        self._written.add(self._file)
+        self._file = self._place(name)
+        self._alone(self._file not in self._written, self._file)
+        self._written[self._file] = None
         self._file.parent.mkdir(parents=True, exist_ok=True)
         write(self._file, f"{self.format.heading}\n".encode() if self.format.heading else b"")
         self.count, self.seconds = 0, 0.0
@@ -147,9 +150,20 @@ class FolderOutput(Output):
         if path is not None:
             flush(self._file)
             self._heard.add(name, path, seconds)
+            self._written[self._file] = path
 
     def has(self, name: str, path: Path) -> bool:
-        return self._heard.has(name, path)
+        known, file = self._heard.has(name, path), self._place(name)
+        self._alone(not known or self._written.setdefault(file, path) == path, file)
+        return known
+
+    def _place(self, name: str) -> Path:
+        folder, last = os.path.split(name)
+        return self._folder / folder / fitting(last, self.format.suffix)
+
+    def _alone(self, alone: bool, file: Path) -> None:
+        if not alone:
+            raise OutputError(f"two recordings would both be told in {file}: listen to their folders one by one")
 
     def close(self) -> None:
         self._lock.release()
@@ -193,11 +207,21 @@ class _Heard:
             append_row(self.path, self._how)
 
     def add(self, name: str, path: Path, seconds: float, **values: Any) -> None:
-        append_row(self.path, {"name": printable(name), **_stamp(path), "seconds": seconds, **values})
+        row = {"name": printable(name), **_stamp(path), "seconds": seconds, **values}
+        append_row(self.path, row)
+        self._known[row["name"]] = row
 
     def has(self, name: str, path: Path) -> bool:
         known = self._known.get(printable(name))
         return known is not None and all(known[key] == value for key, value in _stamp(path).items())
+
+
+def fitting(name: str, suffix: str) -> str:
+    """`name` and `suffix`; where they are longer than the 255 bytes that disks take, a checksum stands for the rest."""
+    whole, most = os.fsencode(name), 255 - len(suffix)
+    if len(whole) <= most:
+        return name + suffix
+    return f"{whole[: most - 9].decode(errors='ignore')}-{zlib.crc32(whole):08x}{suffix}"
 
 
 @contextmanager
@@ -228,6 +252,10 @@ def _stamp(path: Path) -> dict[str, int]:
     return {"size": status.st_size, "changed": status.st_mtime_ns}
 
 
-def _whole_lines(path: Path) -> int:
-    """Bytes of a file up to its last line break."""
-    return path.read_bytes().rfind(b"\n") + 1 if path.exists() else 0
+def _whole_lines(path: Path) -> tuple[int, int]:
+    """Bytes of a file up to its last line break, and how many lines they are."""
+    if not path.exists():
+        return 0, 0
+    with path.open("rb") as file:
+        sizes = [len(line) for line in file if line.endswith(b"\n")]
+    return sum(sizes), len(sizes)
