@@ -4,8 +4,8 @@ recipe.json environment.json data.json   what it was started with; it is resumed
 log.jsonl                                one line a row; cut back to the checkpoint on resume
 checkpoints/000001/ ...                  the newest and the one before it
 changes.jsonl                            what was allowed to differ on a resume, if anything
-result.json                              there when the run is finished
-lock.json                                there while a process is at work
+result.json lock.json                    there when the run is finished, and while a process is at work
+clips.csv                                there where a list was made of what it learns from
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ossicle.recipe import completed
 if TYPE_CHECKING:
     from torch import Tensor
 
-PARTS = ("recipe", "data", "environment")
+PARTS, CLIPS = ("recipe", "data", "environment"), "clips.csv"
 _KIND = "checkpoint of a run"
 
 
@@ -108,7 +108,7 @@ class Run:
             raise RunError(f"{self.folder} is a file, and a run is a folder. Choose another name.")
         if is_run(self.folder) or not self.folder.exists():
             return
-        ours = {"bad_files.jsonl", "data.json", "environment.json", "lock.json"}
+        ours = {"bad_files.jsonl", CLIPS, "data.json", "environment.json", "lock.json"}
         names = {item.name for item in self.folder.iterdir() if item.suffix != ".new"}
         if strange := sorted(names - ours):
             held = ", ".join([*strange[:3], "..."][: len(strange)])
