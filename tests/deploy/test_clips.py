@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import soundfile
 
 from ossicle import audio
 from ossicle.deploy.bundle import load

@@ -18,6 +18,7 @@ import numpy as np
 from ossicle import audio
 from ossicle.deploy.bundle import Recognizer
 from ossicle.deploy.clips import Clips
+from ossicle.deploy.ending import until_stopped
 from ossicle.deploy.faults import Fault, Lost
 from ossicle.deploy.formats import Place
 from ossicle.deploy.mic import Microphone
@@ -95,9 +96,9 @@ def listen(
 
     A source is a sound file, a folder (every sound in it and below, by content, in order of names, as far as it is of
     the `shard`) or "-": raw samples from `pipe` (standard input), `channels` interleaved, "s16le" or "f32le", at
-    `sample_rate` Hz (default the model's). A `microphone` is heard after them, until Ctrl-C. Files that the output has
-    are not heard again. `zone` is that of times without one; `clips` keeps the best segments; `thresholds` stand for
-    the bundle's own (see `events`). Memory does not grow with the length of a recording.
+    `sample_rate` Hz (default the model's). A `microphone` is heard after them; both end by Ctrl-C or SIGTERM too. Files
+    that the output has are not heard again. `zone` is that of times without one; `clips` keeps the best segments;
+    `thresholds` stand for the bundle's own (see `events`). Memory does not grow with the length of a recording.
 
     What cannot be heard, or not to its end, is told to `report` as one line of JSON (path, stage, reason; of a Fault
     also its kind, start, stop, samples, measure and whether it is ongoing) and does not stop the rest. Returns the exit
@@ -173,7 +174,7 @@ class _Listener:
 
     def _hear_live(self, place: Place, blocks: Iterable[np.ndarray | Lost], watch: Watch) -> float:
         self._output.begin(place.source)
-        seconds = self.hear(place, _until_interrupted(watch.watched(blocks)), watch.rate, live=True)
+        seconds = self.hear(place, until_stopped(watch.watched(blocks)), watch.rate, live=True)
         self._output.end(place.source, seconds)
         return seconds
 
@@ -232,11 +233,3 @@ def _until_bad(blocks: Iterable[np.ndarray | Lost], ends: list[audio.AudioError]
         yield from blocks
     except audio.AudioError as error:
         ends.append(error)
-
-
-def _until_interrupted(blocks: Iterable[np.ndarray | Lost]) -> Iterator[np.ndarray | Lost]:
-    """Ctrl-C ends a microphone's sound as its being switched off would: events that had begun are still told."""
-    try:
-        yield from blocks
-    except KeyboardInterrupt:
-        return
