@@ -38,14 +38,20 @@ def listing(
 
 def write(manifest: Manifest, path: str | Path) -> None:
     """A table that `listing` reads back on this machine: `?` is an unknown label, `background` no event."""
-    header = ["filename", "clip_name", "labels" if manifest.multilabel else "label", "fold", "group", "start", "stop"]
     with Path(path).open("w", newline="", encoding="utf-8", errors="surrogateescape") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        for clip in manifest.clips:
-            label = ",".join(clip.labels) or (NO_EVENT if clip.no_event else UNKNOWN)
-            path = clip.path.absolute()
-            writer.writerow([path, clip.name, label, clip.fold, clip.group, clip.start, clip.stop])
+        csv.writer(file, lineterminator="\n").writerows(rows(manifest))
+
+
+def rows(manifest: Manifest) -> list[list[str]]:
+    """The header and the lines of that table."""
+    header = ["filename", "clip_name", "labels" if manifest.multilabel else "label", "fold", "group", "start", "stop"]
+    return [header, *(_line(clip) for clip in manifest.clips)]
+
+
+def _line(clip: Clip) -> list[str]:
+    label = ",".join(clip.labels) or (NO_EVENT if clip.no_event else UNKNOWN)
+    known = (clip.path.absolute(), clip.name, label, clip.fold, clip.group, clip.start, clip.stop)
+    return ["" if value is None else str(value) for value in known]
 
 
 @dataclass

@@ -91,16 +91,16 @@ def folded(title: Any, *inside: Any, open_: bool = False) -> Markup:
     return tag("details", tag("summary", title), *inside, open="" if open_ else None)
 
 
-def document(title: str, *inside: Any) -> str:
-    """The whole page, ready to be written as UTF-8."""
-    head = (
+def document(title: str, *inside: Any, head: Iterable[Markup] = ()) -> str:
+    """The whole page, ready to be written as UTF-8; `head` is what it has in its head besides."""
+    usual = (
         tag("meta", charset="utf-8"),
         tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
         tag("style", Markup(STYLE.read_text(encoding="utf-8"))),
     )
-    whole = tag("html", tag("head", *head), tag("body", tag("main", *inside)), lang="en")
+    whole = tag("html", tag("head", *usual, *head), tag("body", tag("main", *inside)), lang="en")
     return f"<!DOCTYPE html>\n{_numbered(whole)}\n"
 
 
