@@ -61,6 +61,14 @@ def test_a_folder_of_tables(place, format, suffix):
         ("sounds --device Desk", "add --mic"),
         ("sounds --clips c --clips-each 0", "at least 1"),
         ("- -o labels/", "wants -o FILE"),
+        ("sounds --format audacity", "give a folder, -o labels/"),
+        ("sounds/b.wav sounds/b.wav --format audacity", "give a folder, -o labels/"),
+        ("sounds --rate 48000", "a file says of itself"),
+        ("sounds --encoding f32le", "a file says of itself"),
+        ("- --rate 0", "a rate of 0 Hz"),
+        ("- --rate -5", "a rate of -5 Hz"),
+        ("sounds --clips sounds/clips", "give another folder"),
+        ("sounds --clips sounds", "give another folder"),
     ],
 )
 def test_what_cannot_be_is_refused_before_anything_is_heard(place, capsys, line, sentence):
@@ -88,6 +96,23 @@ def test_a_microphone_is_heard_until_ctrl_c(place, capsys, monkeypatch):
     assert {event["source"] for event in events} == {"microphone"}
     assert [event["stop"] for event in events if event.get("label") == "loud"] == [2.0]
     assert "digital silence" in told.err, "what the made-up microphone gives is one value"
+
+
+def test_labels_of_a_microphone_are_those_of_one_recording(place, capsys, monkeypatch):
+    device = Device([[(800, 1 + n / 10, False) for n in range(5)]])
+    monkeypatch.setitem(sys.modules, "sounddevice", device)
+    get = queue.Queue.get
+    monkeypatch.setattr(queue.Queue, "get", lambda self, timeout: get(self, False) if self.qsize() else interrupt())
+    assert (
+        main(["listen", "bundle", "--mic", "--rate", "8000", "--format", "audacity", "-o", "labels.txt", "--on", "0.4"])
+        == 1
+    )
+    assert "0.000000\t0.500000\tloud" in (place / "labels.txt").read_text().splitlines()
+    assert (
+        main(["listen", "bundle", "sounds/b.wav", "--mic", "--rate", "8000", "--format", "audacity", "-o", "both.txt"])
+        == 2
+    )
+    assert "one recording a file" in capsys.readouterr().err
 
 
 def interrupt():

@@ -1,8 +1,10 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -109,6 +111,23 @@ def test_a_folder_without_sound_is_reported(loudness, tmp_path):
     heard = Heard(loudness, [tmp_path / "empty"])
     assert "no sound among the 0 files" in heard.reports[0]["reason"]
     assert heard.code == 1
+
+
+def test_a_folder_that_cannot_be_looked_into_is_reported(loudness, tmp_path, monkeypatch):
+    for name in ("a.wav", "closed/b.wav"):
+        put(tmp_path / "sounds" / name, KNOCK)
+    look = os.scandir
+
+    def refused(path):
+        if Path(path).name == "closed":
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return look(path)
+
+    monkeypatch.setattr(os, "scandir", refused)
+    heard = Heard(loudness, [tmp_path / "sounds"])
+    assert [(Path(report["path"]).name, report["stage"]) for report in heard.reports] == [("closed", "open")]
+    assert "Permission denied" in heard.reports[0]["reason"]
+    assert len(heard.events()) == heard.code == 1
 
 
 @pytest.mark.parametrize(("encoding", "channels"), [("s16le", 1), ("f32le", 1), ("s16le", 2)])

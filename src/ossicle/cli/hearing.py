@@ -12,6 +12,9 @@ from cyclopts import Parameter
 from ossicle.cli.app import app, shown
 from ossicle.options import UsageError, given, option
 
+RATES = 1_000, 1_000_000
+"""Hz: what no sound has is a slip of the keys."""
+
 
 @Parameter(name="*")
 @dataclass(frozen=True, kw_only=True)
@@ -62,12 +65,14 @@ def listen(
     from ossicle.deploy.listen import listen as hear
     from ossicle.deploy.mic import Microphone
 
-    _check(sources, live)
+    _check(sources, live, clips)
+    if format == "audacity" and not out and _several(sources, live):
+        raise UsageError("Audacity's labels do not say of which recording they are: give a folder, -o labels/")
     off = OFF * on if off is None and on is not None else off
     thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
     recognizer = load(bundle, threads, int8=int8)
     tz, part = None if zone is None else when.zone(zone), Shard.of(shard)
-    ways: dict[str, Any] = {"live": live.mic or PIPE in sources, "several": len(sources) != 1 or _is_folder(sources[0])}
+    ways: dict[str, Any] = {"live": live.mic or PIPE in sources, "several": _several(sources, live)}
     microphone = Microphone(live.device, rate=live.rate, channels=live.channels) if live.mic else None
     first = thresholds.get("on", recognizer.config.thresholds["on"])
     keep = {"on": first, "sample_rate": recognizer.sample_rate, "each": clips_each}
@@ -95,14 +100,22 @@ def listen(
     return status
 
 
-def _check(sources: tuple[str, ...], live: Live) -> None:
+def _check(sources: tuple[str, ...], live: Live, clips: Path | None) -> None:
     if not sources and not live.mic:
         raise UsageError("nothing to listen to: give files, a folder, - for raw samples from standard input, or --mic")
     if unknown := [source for source in sources if source.startswith("--") and not Path(source).exists()]:
         raise UsageError(f"{unknown[0]} is no option of listen, and no file: ossicle listen --help")
     if live.device and not live.mic:
         raise UsageError("--device names a microphone: add --mic, or leave it out")
+    if (live.rate, live.channels, live.encoding) != (None, 1, "s16le") and not live.mic and "-" not in sources:
+        raise UsageError("--rate, --channels and --encoding are of - or --mic; a file says of itself what it is")
+    if live.rate is not None and not RATES[0] <= live.rate <= RATES[1]:
+        raise UsageError(f"a rate of {live.rate} Hz: {RATES[0]} to {RATES[1]} samples a second were wanted")
+    within = [source for source in sources if clips and (clips / "-").resolve().is_relative_to(Path(source).resolve())]
+    if within:
+        raise UsageError(f"--clips lie in {within[0]}, where they would be heard as recordings: give another folder")
 
 
-def _is_folder(source: str) -> bool:
-    return Path(source).is_dir()
+def _several(sources: tuple[str, ...], live: Live) -> bool:
+    """Whether there may be more than one recording."""
+    return len(sources) + live.mic > 1 or any(Path(source).is_dir() for source in sources)

@@ -134,11 +134,14 @@ class _Listener:
         self.reported = False
 
     def hear_folder(self, folder: Path, shard: Shard) -> None:
-        names = [path.relative_to(folder).as_posix() for path in _files(folder)]
+        names = [path.relative_to(folder).as_posix() for path in _files(folder, self._unread)]
         mine = [name for name in names if shard.has(name)]
         heard = [self.hear_file(folder / name, name, promised=Path(name).suffix.lower() in SOUND) for name in mine]
         if not any(heard) and len(mine) == len(names):
             self._tell(str(folder), "open", f"no sound among the {len(heard)} files in this folder and below")
+
+    def _unread(self, error: OSError) -> None:
+        self._tell(str(error.filename), "open", f"this folder cannot be looked into: {error.strerror}")
 
     def hear_file(self, path: Path, name: str, *, promised: bool = True) -> bool:
         """Whether there was sound in the file; if none was `promised`, there being none is not reported."""
@@ -157,7 +160,7 @@ class _Listener:
         return True
 
     def hear_pipe(self, pipe: BinaryIO, sample_rate: int | None, channels: int, encoding: str) -> None:
-        rate = sample_rate or self._recognizer.sample_rate
+        rate = self._recognizer.sample_rate if sample_rate is None else sample_rate
         watch, place = self._live(PIPE, rate)
         blocks = audio.read_raw(Pipe(pipe, watch), channels=channels, format=encoding, block=max(1, rate // 10))
         if not self._hear_live(place, blocks, watch):
@@ -220,9 +223,9 @@ class _Listener:
         self._report(json.dumps({"path": path, "stage": stage, "reason": reason} | values))
 
 
-def _files(folder: Path) -> Iterator[Path]:
+def _files(folder: Path, unread: Callable[[OSError], None]) -> Iterator[Path]:
     """Every file in a folder and below, in order of names; hidden ones and linked folders are left out."""
-    for place, folders, names in os.walk(folder):
+    for place, folders, names in os.walk(folder, onerror=unread):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
         yield from (Path(place, name) for name in sorted(names) if not name.startswith("."))
 
