@@ -1,15 +1,15 @@
 """A day of sound through an exported model: pace, memory, whether it answers at the end as at the beginning, events.
 
     python benchmarks/day.py runs/rec -o benchmarks/results/day.json
-    python benchmarks/day.py runs/rec --part valid --hours 0.5 -o /tmp/choice.json    # to choose settings by
+    python benchmarks/day.py runs/rec --thresholds thresholds.json                    # chosen by day_choice.py
 
 `runs/rec` holds a run a fold on ESC-10 or on mixtures of its folds (then `--data esc10:PATH`), or is one. Each run's
 classifier is exported, and a day is made of the sounds of its test fold: rain, waves, fire or a helicopter go on all
 the time, the other classes' sounds come over them every 20 to 60 seconds (see day_sound.py). What is told of the
 background's classes counts for nothing. The day goes, as it is made and a tenth of a second at a time, through a pipe
 into a process of its own that has one thread and never stops listening; its last minute is its first once more, and the
-scores of both are compared. The first of its hours goes into `ossicle listen` too. Whatever is chosen (`--hop`, `--on`,
-`--min-seconds`) is chosen on validation parts.
+scores of both are compared. The first of its hours goes into `ossicle listen` too. Thresholds are the bundle's own, or
+chosen on a validation part.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from ossicle.datasets import DATASETS
 from ossicle.datasets import load as data_set
 from ossicle.datasets.soundscapes import Heard
 from ossicle.deploy.bundle import load
-from ossicle.deploy.events import OFF, Event
+from ossicle.deploy.config import Config
+from ossicle.deploy.events import Event
 from ossicle.durable import read_json, write, write_json
 from ossicle.run import Run
 from ossicle.ship import ship
@@ -168,25 +169,34 @@ def tested(folder: Path, part: str, data: str | None) -> list[Clip]:
     return [clip for clip in clips if len(clip.labels) == 1]
 
 
+def prepared(folder: Path, bundle: Path, asked: argparse.Namespace) -> tuple[Day, Config]:
+    """Exports a run, and the day that it will hear: of events that it knows."""
+    ship(folder, bundle, thresholds=asked.thresholds, hop=asked.hop, int8=False)
+    config = load(bundle).config
+    sounds = sources(tested(folder, asked.part, asked.data), config.sample_rate)
+    behind = {label: of for label, of in sounds.items() if label in BACKGROUND}
+    events = {label: of for label, of in sounds.items() if label not in BACKGROUND and label in config.labels}
+    if not (behind and events):
+        raise SystemExit(
+            f"{folder}: wanted sounds of {', '.join(BACKGROUND)} and of classes that the run knows: --data"
+        )
+    length = config.hop * math.ceil(MINUTE * config.sample_rate / config.hop)
+    return Day(behind, events, round(asked.hours * 60), length, config.sample_rate, asked.seed), config
+
+
 def measure(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
     """One run's day."""
     with TemporaryDirectory() as name:
         place, bundle = Path(name), Path(name, "bundle")
-        ship(folder, bundle, thresholds=thresholds(asked), hop=asked.hop, int8=False)
-        config = load(bundle).config
+        day, config = prepared(folder, bundle, asked)
         window, hop = (n / config.sample_rate for n in (config.window, config.hop))
-        sounds = sources(tested(folder, asked.part, asked.data), config.sample_rate)
-        behind = {label: of for label, of in sounds.items() if label in BACKGROUND}
-        events = {label: of for label, of in sounds.items() if label not in BACKGROUND and label in config.labels}
-        length = config.hop * math.ceil(MINUTE / hop)
-        day = Day(behind, events, round(asked.hours * 60), length, config.sample_rate, asked.seed)
         last = (day.minutes - 1) * day.seconds
         api, there = feed(
             [sys.executable, "-c", EAR, str(bundle), str(day.seconds), str(last)], day, day.minutes, place
         )
         verb, _ = feed([*OSSICLE, "listen", str(bundle), *LISTEN], day, min(60, day.minutes), place)
     end = api.lines[-1]
-    classes = {"events": sorted(events), "background": sorted(behind), "known": list(config.labels)}
+    classes = {"events": sorted(day.events), "background": sorted(day.backgrounds), "known": list(config.labels)}
     hours = api.seconds / 3600
     heard = [event for event in there if event.label not in BACKGROUND]
     told = [event for event in api.events if event.label not in BACKGROUND]
@@ -204,12 +214,6 @@ def measure(folder: Path, asked: argparse.Namespace) -> dict[str, Any]:
         "found": day_events.counted(heard, told, day.seconds, window),
         "false_alarms": day_events.false_alarms(heard, told, hours, window),
     }
-
-
-def thresholds(asked: argparse.Namespace) -> dict[str, float]:
-    """Those that were asked for, in place of the bundle's own."""
-    given = {"on": asked.on, "off": None if asked.on is None else OFF * asked.on, "min_seconds": asked.min_seconds}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def page(whole: Mapping[str, Any]) -> str:
@@ -252,17 +256,23 @@ def measure_all(runs: Iterable[Path], asked: argparse.Namespace) -> None:
         write(asked.out.with_suffix(".md"), page(whole).encode())
 
 
+def options(parser: argparse.ArgumentParser, *, hours: float) -> None:
+    """Those of a day, whatever it is for."""
+    parser.add_argument("folder", type=Path, help="the folder of a fold table, or one run")
+    parser.add_argument("--data", help="single sounds in the run's folds, where it learned from mixtures of them")
+    parser.add_argument("--hours", type=float, default=hours)
+    parser.add_argument("--hop", type=float, help="the stream's step in seconds, the bundle's own if not given")
+    parser.add_argument("--seed", type=int, default=0, help="another day")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("folder", type=Path, help="the folder of a fold table, or one run")
+    options(parser, hours=24.0)
     parser.add_argument("-o", "--out", type=Path, default=record.RESULTS / "day.json")
-    parser.add_argument("--data", help="single sounds in the run's folds, where it learned from mixtures of them")
     parser.add_argument("--part", choices=("test", "valid"), default="test", help="of the run's data")
-    parser.add_argument("--hours", type=float, default=24.0)
-    parser.add_argument("--hop", type=float, help="the stream's step in seconds, the bundle's own if not given")
-    parser.add_argument("--on", type=float, help="the threshold of all classes")
-    parser.add_argument("--min-seconds", type=float)
-    parser.add_argument("--seed", type=int, default=0, help="another day")
+    parser.add_argument(
+        "--thresholds", type=read_json, help="a file with on, off, min_seconds, gap_seconds as a bundle has them"
+    )
     parser.add_argument("--again", action="store_true", help="measure also what is there already")
     asked = parser.parse_args()
     if asked.hours < SHORTEST:

@@ -4,6 +4,7 @@ import argparse
 import shutil
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -18,6 +19,7 @@ from ossicle.datasets import mixing
 from ossicle.datasets.soundscapes import Heard, Source
 from ossicle.deploy.events import Event
 from ossicle.deploy.export import export
+from ossicle.deploy.overheard import Recording
 from ossicle.durable import read_json
 from ossicle.model import Backbone, Classifier
 from ossicle.recipe import Spec
@@ -29,7 +31,7 @@ TOY = Spec("logmel", {"sample_rate": RATE, "seconds": 2.0, "n_fft": 256, "hop": 
 @pytest.fixture(scope="module")
 def scripts() -> Iterator[dict[str, ModuleType]]:
     sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
-    yield {name: import_module(name) for name in ("day", "day_sound", "day_events")}
+    yield {name: import_module(name) for name in ("day", "day_sound", "day_events", "day_choice")}
     sys.path.remove(str(Path(__file__).parents[1] / "benchmarks"))
 
 
@@ -141,6 +143,26 @@ def test_growth_is_a_line_and_its_doubt(scripts):
     assert abs(found["slope"] - 0.2) < 2 * found["within"]
 
 
+def test_the_threshold_between_events_and_the_rest_is_chosen(scripts, day):
+    """Windows of two seconds that any part of an event fills say so at one score, all others at a lower one."""
+    day = replace(day, minutes=12, seed=1)
+    there = [event for _, heard in day for event in heard]
+    start = np.arange(0.0, 718.0)
+    score = np.tile([0.0, 0.32, 0.22], (len(start), 1))
+    for event in there:
+        if event.label in day.events:
+            number = ["rain", "dog", "rooster"].index(event.label)
+            score[(start < event.offset) & (start + 2 > event.onset), number] = (0, 0.62, 0.91)[number]
+    heard = Recording(Path("day"), 720.0, 0.0, score, start, start + 2, start < 0)
+    best, total = scripts["day_choice"].choose(heard, there, ["rain", "dog", "rooster"], day, 2.0)
+    assert best == {"dog": 0.6, "rooster": 0.9}
+    assert total.rates["f1"] == 1.0
+    loud = [event for event in there if event.label in day.events and event.level_db >= 6]
+    assert total.found == len(loud)
+    assert {event.label for event in loud} == {"dog", "rooster"}
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform != "linux", reason="memory is read from /proc")
 def test_a_short_day_is_heard_whole(scripts, day, tmp_path, monkeypatch):
     torch.manual_seed(0)
@@ -150,7 +172,7 @@ def test_a_short_day_is_heard_whole(scripts, day, tmp_path, monkeypatch):
     monkeypatch.setattr(scripts["day"], "ship", lambda folder, out, **how: shutil.copytree(tmp_path / "bundle", out))
     monkeypatch.setattr(scripts["day"], "tested", lambda *asked: [])
     monkeypatch.setattr(scripts["day"], "sources", lambda clips, rate: sounds)
-    asked = {"part": "test", "data": None, "hours": 0.1, "hop": None, "on": None, "min_seconds": None, "seed": 0}
+    asked = {"part": "test", "data": None, "hours": 0.1, "hop": None, "thresholds": None, "seed": 0}
     asked |= {"out": tmp_path / "day.json", "again": False}
     scripts["day"].measure_all([Path("toy")], argparse.Namespace(**asked))
     run = read_json(tmp_path / "day.json")["runs"]["toy"]
