@@ -82,6 +82,16 @@ def test_another_front_end_is_named_as_what_differs_first(bare, tmp_path):
     replace(folder, FRONTEND, json.dumps(told).encode())
     assert verify(folder).first.startswith("image 0, 0, ")
     assert f"by {FRONTEND} is" in verify(folder).first
+    for steps, sentence in (
+        ([{"do": "frame", "hop": 0}], "cannot be followed: .*missing"),
+        ([{"do": "level", "headroom": 1}], r"makes images \(1, 4000\) and the model takes \(1, 1, 32, 32\)"),
+    ):
+        replace(folder, FRONTEND, json.dumps({"steps": steps}).encode())
+        with pytest.raises(BundleError, match=sentence):
+            verify(folder)
+    replace(folder, FRONTEND, b"[]")
+    with pytest.raises(BundleError, match=r"frontend\.json tells no steps from waves to images"):
+        verify(folder)
     (folder / FRONTEND).unlink()
     with pytest.raises(BundleError, match=r"no readable frontend\.json"):
         verify(folder)

@@ -32,7 +32,12 @@ def recognizer(
     config: Config, files: Mapping[str, bytes], folder: Path, model: str = MODEL, threads: int = 1
 ) -> Recognizer:
     """The Recognizer of a bundle that was opened, by one of its models."""
-    frontend = json.loads(files[FRONTEND])["steps"] if config.image else None
+    try:
+        frontend = json.loads(files[FRONTEND])["steps"] if config.image else None
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise BundleError(
+            f"{folder / FRONTEND} tells no steps from waves to images: {error!r}; export again"
+        ) from error
     return Recognizer(config, session(files[model], folder / model, threads), frontend, model)
 
 
@@ -71,10 +76,22 @@ class Recognizer:
         return self.config.sample_rate
 
     def scores(self, wave: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(B, C, window) float32 at `sample_rate` -> probabilities (B, K) and feature (B, D), each clip on its own."""
+        """(B, C, window) float32 at `sample_rate` -> probabilities (B, K) and feature (B, D), each clip on its own.
+
+        Raises BundleError where the model does not run, or has scores for other labels than the bundle names.
+        """
         if wave.ndim != 3 or wave.shape[1] != self.config.channels:
             raise ValueError(f"wave has shape {wave.shape}; wanted (B, {self.config.channels}, {self.config.window})")
-        score, feature = self._session.run(["score", "feature"], self.given(wave))
+        given = self.given(wave)
+        try:
+            score, feature = self._session.run(["score", "feature"], given)
+        except Exception as error:
+            raise BundleError(f"{self.model} does not run on waves of {wave.shape}: {error}") from error
+        if score.shape != (len(wave), len(self.labels)) or feature.shape[:-1] != score.shape[:-1]:
+            raise BundleError(
+                f"{self.model} gives scores {score.shape} and features {feature.shape} for {len(wave)} windows and "
+                f"{len(self.labels)} labels; export again"
+            )
         if not (np.isfinite(score).all() and np.isfinite(feature).all()):
             raise ValueError("the model answered with numbers that are not finite; were all samples?")
         return score, feature
@@ -86,7 +103,13 @@ class Recognizer:
 
     def images(self, wave: np.ndarray) -> np.ndarray:
         """(B, C, window) -> (B, C, M, F, N) float32, what a model without a front end hears."""
-        return np.stack([image(self._frontend or (), clip) for clip in wave])
+        try:
+            made = np.stack([image(self._frontend or (), clip) for clip in wave])
+        except Exception as error:
+            raise BundleError(f"the steps of {FRONTEND} cannot be followed: {error}") from error
+        if made.shape[1:] != self.config.image:
+            raise BundleError(f"{FRONTEND} makes images {made.shape[1:]} and the model takes {self.config.image}")
+        return made
 
     def __call__(self, samples: np.ndarray, sample_rate: int | None = None) -> np.ndarray:
         """(T,) or (C, T) samples -> (K,) probabilities: the mean of the clip's windows, side by side, as in evaluation.

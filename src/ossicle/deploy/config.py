@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
+import re
 import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,10 +17,11 @@ from ossicle.deploy.graph import problems
 from ossicle.durable import write
 
 MODEL, INT8, CONFIG = "model.onnx", "model.int8.onnx", "config.json"
-GOLDEN, FRONTEND = "golden.npz", "frontend.json"
+GOLDEN, FRONTEND, MEMORY = "golden.npz", "frontend.json", "memory.npz"
 CARD, EXAMPLE = "README.md", "example.py"
-FILES = {MODEL, INT8, CONFIG, GOLDEN, FRONTEND, CARD, EXAMPLE}
+FILES = {MODEL, INT8, CONFIG, GOLDEN, FRONTEND, MEMORY, CARD, EXAMPLE}
 FORMAT = 2
+MOST = {"sample_rate": 1_000_000, "channels": 64, "window": 100_000_000, "hop": 100_000_000_000}
 THRESHOLDS = {"on": 0.5, "off": 0.35, "min_seconds": 0.0, "gap_seconds": 0.0}
 
 
@@ -50,6 +54,10 @@ class Config:
     image: tuple[int, ...] | None = None
     int8: dict[str, Any] | None = None
 
+    def __post_init__(self) -> None:
+        if wrong := "; ".join(_wrong(self)):
+            raise BundleError(f"no bundle can be fed and read so: {wrong}")
+
     @property
     def mixing(self) -> str | int:
         """What `audio` is asked for as channels: a model that hears one is given the mean of all."""
@@ -67,7 +75,7 @@ class Config:
         try:
             values = json.loads(_bytes(folder, CONFIG))
             newest = int(values.pop("format"))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if isinstance(error, BundleError):
                 raise
             raise BundleError(f"{folder / CONFIG} is not the description of a bundle: {error!r}") from error
@@ -84,6 +92,49 @@ class Config:
             return cls(**values | {"labels": tuple(values["labels"]), "image": image and tuple(image)})
         except (TypeError, KeyError) as error:
             raise BundleError(f"{folder / CONFIG} lacks or has extra entries: {error}") from error
+        except BundleError as error:
+            raise BundleError(f"{folder / CONFIG}: {error}; export again") from error
+
+
+def _wrong(config: Config) -> Iterator[str]:
+    """What of a config cannot be: it may come from anywhere, and its SHA-256 guards against accidents alone."""
+    for name, most in MOST.items():
+        value = getattr(config, name)
+        if type(value) is not int or not 1 <= value <= most:
+            yield f"{name} is {value!r}, wanted a whole number from 1 to {most:,}"
+    labels = config.labels
+    if not labels or not all(isinstance(label, str) and label.strip() for label in labels):
+        yield f"labels are {labels!r}, wanted one text or more"
+    elif twice := [label for label in labels if labels.count(label) > 1]:
+        yield f"two labels are {twice[0]!r}"
+    if config.policy not in ("repeat", "zero"):
+        yield f"policy is {config.policy!r}, wanted repeat or zero"
+    kinds = {"thresholds": dict, "provenance": dict, "versions": dict, "files": dict, "multilabel": bool}
+    if strange := [name for name, kind in kinds.items() if not isinstance(getattr(config, name), kind)]:
+        yield f"{strange[0]} is {getattr(config, strange[0])!r}"
+        return
+    if set(config.thresholds) != set(THRESHOLDS) or not _sane(config.thresholds, len(labels)):
+        yield (
+            f"thresholds are {config.thresholds}, wanted on and off, each one number or one a label, off not above on, "
+            "and min_seconds and gap_seconds, none of them negative"
+        )
+    if (image := config.image) and (len(image) != 4 or any(type(side) is not int or side < 1 for side in image)):
+        yield f"image is {image}, wanted (C, M, F, N)"
+    for name, entry in config.files.items():
+        if not re.fullmatch(r"\w[\w.-]*", name):
+            yield f"it names {name!r}, which is no file of this folder"
+        elif not isinstance(entry, dict) or {*entry} != {"bytes", "sha256"}:
+            yield f"of {name} it says {entry!r}, wanted bytes and sha256"
+
+
+def _sane(thresholds: Mapping[str, Any], classes: int) -> bool:
+    on, off = (
+        each if isinstance(each, (list, tuple)) else [each] * classes for each in map(thresholds.get, ("on", "off"))
+    )
+    numbers = [*on, *off, thresholds["min_seconds"], thresholds["gap_seconds"]]
+    if not all(type(number) in (int, float) and 0 <= number < float("inf") for number in numbers):
+        return False
+    return len(on) == len(off) == classes and all(low <= high for low, high in zip(off, on, strict=True))
 
 
 def file_entry(content: bytes) -> dict[str, Any]:
@@ -96,19 +147,22 @@ def _content_sha256(values: dict[str, Any]) -> str:
 
 
 def _bytes(folder: Path, name: str) -> bytes:
+    path = folder / name
     try:
-        return (folder / name).read_bytes()
+        if path.exists() and not path.is_file():  # a pipe would wait, a device never end
+            raise OSError(errno.EINVAL, "no plain file")
+        return path.read_bytes()
     except OSError as error:
         what = "does not exist" if not folder.exists() else f"has no readable {name} ({error.strerror})"
         raise BundleError(f"{folder} {what}; a bundle holds {MODEL}, {CONFIG} and {GOLDEN}") from error
 
 
 def _checked(folder: Path, name: str, wanted: dict[str, Any]) -> bytes:
-    content = _bytes(folder, name)
-    if len(content) != wanted["bytes"]:
-        raise BundleError(f"{folder / name} has {len(content)} bytes, not {wanted['bytes']}; copy the bundle again")
-    if file_entry(content) != wanted:
-        raise BundleError(f"{folder / name} is not the file that was exported (SHA-256 differs); copy the bundle again")
+    path = folder / name
+    if path.is_file() and path.stat().st_size != wanted["bytes"]:
+        raise BundleError(f"{path} has {path.stat().st_size} bytes, not {wanted['bytes']}; copy the bundle again")
+    if file_entry(content := _bytes(folder, name)) != wanted:
+        raise BundleError(f"{path} is not the file that was exported (SHA-256 differs); copy the bundle again")
     return content
 
 
@@ -153,8 +207,6 @@ def open_one(folder: Path) -> tuple[Config, dict[str, bytes]]:
     wanted = {MODEL, GOLDEN} | ({FRONTEND} if config.image else set()) | ({INT8} if config.int8 else set())
     if missing := wanted - set(config.files):
         raise BundleError(f"{folder / CONFIG} says nothing of {min(missing)}; export again")
-    if away := [name for name in config.files if Path(name).name != name]:
-        raise BundleError(f"{folder / CONFIG} names {away[0]!r}, which is no file of this folder; export again")
     files = {name: _checked(folder, name, entry) for name, entry in config.files.items()}
     for name, content in files.items():
         if name.endswith(".onnx") and (found := problems(content)):
