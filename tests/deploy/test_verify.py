@@ -64,6 +64,9 @@ def test_what_rounding_does_is_allowed_and_no_more(loudness, share, ok):
         ({"score": np.zeros((3, 5), np.float32)}, "has no score of the right shape"),
         ({"feature": np.zeros((3, 5), np.float32)}, r"feature has shape \(2,\), and in golden.npz \(5,\)"),
         ({"name": np.array([{}], dtype=object)}, "holds no golden clips"),
+        ({"wave": np.float32(0)}, "has no name and wave and score and feature of the right shape"),
+        ({"score": np.full((3, 2), "a")}, "not all of its numbers are finite ones"),
+        ({"feature": np.full((3, 2), np.nan)}, "not all of its numbers are finite ones"),
     ],
 )
 def test_golden_clips_that_are_none_are_a_sentence(loudness, changes, sentence):
@@ -72,10 +75,19 @@ def test_golden_clips_that_are_none_are_a_sentence(loudness, changes, sentence):
         verify(loudness)
 
 
+def no_npz(whole):
+    """Bytes that numpy tells of in one way each."""
+    alone = io.BytesIO()
+    np.save(alone, np.zeros(3))
+    flipped = whole.replace(b"\0\0", b"\0\1")
+    return [b"PK nothing", b"PK\3\4 nothing", b"", whole[: len(whole) // 2], alone.getvalue(), flipped]
+
+
 def test_no_file_of_golden_clips_is_a_sentence(loudness):
-    replace(loudness, GOLDEN, b"PK nothing")
-    with pytest.raises(BundleError, match="holds no golden clips"):
-        verify(loudness)
+    for content in no_npz((loudness / GOLDEN).read_bytes()):
+        replace(loudness, GOLDEN, content)
+        with pytest.raises(BundleError, match="holds no golden clips"):
+            verify(loudness)
 
 
 def test_the_verb_tells_and_its_status_does(loudness, capsys):

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -102,15 +104,22 @@ def _golden(path: Path, content: bytes, config: Config) -> dict[str, np.ndarray]
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
             golden = {name: arrays[name] for name in arrays.files}
-        clips, channels = len(golden["wave"]), config.channels
-        shapes = {"name": (clips,), "wave": (clips, channels, config.window), "score": (clips, len(config.labels))}
-        shapes |= {"image": (clips, *config.image)} if config.image else {}
-        shapes |= {"int8_score": shapes["score"], "int8_feature": golden["feature"].shape} if config.int8 else {}
+        clips = golden["wave"].shape[:1]
+        shapes = {
+            "name": clips,
+            "wave": (*clips, config.channels, config.window),
+            "score": (*clips, len(config.labels)),
+        }
+        shapes |= {"feature": (*clips, *golden["feature"].shape[1:2])}
+        shapes |= {"image": (*clips, *config.image)} if config.image else {}
+        shapes |= {"int8_score": shapes["score"], "int8_feature": shapes["feature"]} if config.int8 else {}
         wrong = [name for name, shape in shapes.items() if golden[name].shape != shape]
-        wrong += ["feature"] if golden["feature"].ndim != 2 or len(golden["feature"]) != clips else []
-    except (ValueError, KeyError, OSError) as error:
+        numbers = [golden[name] for name in shapes if name != "name"]
+        if not all(each.dtype.kind == "f" and np.isfinite(each).all() for each in numbers):
+            raise ValueError("not all of its numbers are finite ones")
+    except (ValueError, KeyError, OSError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error) as error:
         raise BundleError(f"{path} holds no golden clips: {error}; export again") from error
-    if wrong or not clips:
+    if wrong or not clips or not clips[0]:
         raise BundleError(f"{path} has no {' and '.join(wrong) or 'clips'} of the right shape; export again")
     return golden
 
