@@ -258,31 +258,6 @@ def test_another_number_of_labels_is_a_sentence(shipped):
         check(classifier, shipped[1])
 
 
-def test_a_bundle_is_replaced_whole_and_strangers_are_not(shipped, tmp_path, monkeypatch):
-    classifier, folder, _ = shipped
-    frozen_export(monkeypatch, folder)
-    export(classifier, tmp_path / "bundle", provenance={"run": "first"})
-    export(classifier, tmp_path / "bundle", provenance={"run": "second"})
-    assert load(tmp_path / "bundle").config.provenance == {"run": "second"}
-    assert [item.name for item in tmp_path.iterdir()] == ["bundle"]
-    (tmp_path / "bundle" / "diary.txt").write_text("mine")
-    with pytest.raises(ExportError, match="holds something that is no bundle"):
-        export(classifier, tmp_path / "bundle")
-
-
-def test_a_failed_replacement_leaves_the_old_bundle(shipped, tmp_path, monkeypatch):
-    classifier, folder, _ = shipped
-    frozen_export(monkeypatch, folder)
-    export(classifier, tmp_path / "bundle")
-    monkeypatch.setattr(
-        exporting, "to_onnx", lambda *_, **__: (_ for _ in ()).throw(OSError(28, "No space left on device"))
-    )
-    with pytest.raises(OSError, match="No space left"):
-        export(classifier, tmp_path / "bundle")
-    assert verify(tmp_path / "bundle").difference < 1e-5
-    assert [item.name for item in tmp_path.iterdir()] == ["bundle"]
-
-
 def test_a_classifier_that_answers_nan_is_not_shipped(tmp_path, shipped, monkeypatch):
     frozen_export(monkeypatch, shipped[1])
     classifier = make()

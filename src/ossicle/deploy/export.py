@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import torch
 
 from ossicle import __version__, slots
 from ossicle.deploy import example
-from ossicle.deploy.bundle import recognizer
+from ossicle.deploy.bundle import Recognizer, recognizer
 from ossicle.deploy.card import card
 from ossicle.deploy.check import Report, check, cut, eager, waves
 from ossicle.deploy.config import (
@@ -26,12 +26,14 @@ from ossicle.deploy.config import (
     FRONTEND,
     GOLDEN,
     INT8,
+    MEMORY,
     MODEL,
     THRESHOLDS,
     Config,
     file_entry,
 )
 from ossicle.deploy.image import SAYS
+from ossicle.deploy.memory import Memory, packed
 from ossicle.deploy.onnx import OPSET, as_float32, to_onnx
 from ossicle.deploy.quantize import Quantized, Standard, quantize
 from ossicle.deploy.web import FOLDER, INDEX
@@ -54,21 +56,23 @@ def export(
     hop: int | None = None,
     frontend: bool = True,
     standard: Standard | None = None,
+    memory: Callable[[Recognizer], Memory] | None = None,
 ) -> Report:
     """Write a bundle, checked before it stands in its place; a bundle that was there is replaced, other files are not.
 
     `clips` (name -> (C, T) at the model's rate) are checked too, and the first is kept among the golden clips. `hop` is
     the stream's step in samples (default: half a window). Without the `frontend`, for firmware that works out images
     itself, the model takes these, and frontend.json says how they are made. With a `standard` there is a model of 8 bit
-    too, unless none bears it. Raises ExportError where the check fails, and leaves nothing.
+    too, unless none bears it. `memory` gives what the bundle's model makes of clips, for `ossicle adapt` to go by.
+    Raises ExportError where the check fails, and leaves nothing.
     """
-    folder = Path(folder)
+    folder = Path(folder).resolve()
     _refuse_strangers(folder)
     new = folder.with_name(f".{folder.name}.{os.getpid()}.new")
     shutil.rmtree(new, ignore_errors=True)
     new.mkdir(parents=True)
     try:
-        _write(classifier, new, clips or {}, provenance or {}, thresholds or {}, hop, frontend, standard)
+        _write(classifier, new, clips or {}, provenance or {}, thresholds or {}, hop, frontend, standard, memory)
         report = check(classifier, new, clips=clips)
         if not report.ok:
             raise ExportError(f"{folder} was not written: the exported model is {report}")
@@ -87,6 +91,7 @@ def _write(
     hop: int | None,
     frontend: bool,
     standard: Standard | None,
+    memory: Callable[[Recognizer], Memory] | None,
 ) -> None:
     config = Config(
         sample_rate=classifier.sample_rate,
@@ -104,6 +109,8 @@ def _write(
     to_onnx(classifier, folder / MODEL, frontend=frontend)
     if not frontend:
         _write_frontend(classifier, folder / FRONTEND, config)
+    if memory is not None:
+        write(folder / MEMORY, packed(memory(_exported(folder, config))))
     small = None if standard is None else _write_int8(folder, config, standard)
     if small is not None:
         config = replace(config, int8=small.told)
@@ -113,6 +120,12 @@ def _write(
     config.write(folder)
     write(folder / CARD, card(config).encode())
     write(folder / EXAMPLE, Path(example.__file__).read_bytes())
+
+
+def _exported(folder: Path, config: Config) -> Recognizer:
+    """The model as it was exported, on all processors."""
+    files = {item.name: item.read_bytes() for item in folder.iterdir()}
+    return recognizer(config, files, folder, MODEL, os.cpu_count() or 1)
 
 
 def _write_int8(folder: Path, config: Config, standard: Standard) -> Quantized | None:
@@ -165,7 +178,9 @@ def _versions() -> dict[str, str]:
 
 
 def _refuse_strangers(folder: Path) -> None:
-    if folder.is_file() or (folder.is_dir() and any(folder.iterdir()) and not _is_bundle(folder)):
+    if folder == Path.cwd():
+        raise ExportError(f"{folder} is where you are, and a bundle is put in its place whole; choose a folder in it")
+    if folder.exists() and not (folder.is_dir() and (_is_bundle(folder) or not any(folder.iterdir()))):
         raise ExportError(f"{folder} holds something that is no bundle and is not replaced; choose another folder")
 
 
@@ -181,7 +196,13 @@ def _put(new: Path, folder: Path) -> None:
     flush(new)
     old = folder.with_name(f".{folder.name}.{os.getpid()}.old")
     if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
         folder.rename(old)
-    new.rename(folder)
+    try:
+        new.rename(folder)
+    except OSError:
+        if old.exists():
+            old.rename(folder)
+        raise
     shutil.rmtree(old, ignore_errors=True)
     flush(folder.parent)
