@@ -15,6 +15,9 @@ import torch
 from safetensors.torch import load_file
 
 from ossicle import cli, learn
+from ossicle.deploy.config import MEMORY, MODEL, opened
+from ossicle.deploy.head import head
+from ossicle.deploy.memory import unpacked
 from ossicle.plan import continuing, data, pretraining, recognizer
 from ossicle.recipe import RecipeError, to_dict
 from ossicle.starts import inherited, pair
@@ -131,6 +134,16 @@ def test_export_makes_a_model_of_8_bit_and_measures_it_on_the_validation_clips(p
     assert told["score"] >= told["float_score"] - 0.01
     assert "model.int8.onnx: accuracy" in place[1]["export"][0]
     assert ossicle("listen bundle 0.wav --int8 --on 0.4", place[0])[0] == 0
+
+
+def test_export_remembers_what_was_learned_and_what_the_model_makes_of_it(place):
+    clips = json.loads((place[0] / "rec" / "data.json").read_text())["clips"]
+    config, files = opened(place[0] / "bundle")
+    memory = unpacked(files[MEMORY], len(config.labels))
+    assert ((~memory.guard).sum(), memory.guard.sum()) == (clips["train"], clips["valid"] or clips["train"])
+    assert memory.part == ("validation" if clips["valid"] else "training")
+    assert memory.where(~memory.guard).target.sum(0).tolist() == [3, 3]
+    assert head(files[MODEL]).logits(memory.feature).shape == (len(memory.feature), 2)
 
 
 def test_a_model_without_its_run_is_exported_too_and_without_8_bit(place):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from ossicle.data.manifest import Manifest
     from ossicle.deploy.bundle import Recognizer
     from ossicle.deploy.check import Report
+    from ossicle.deploy.memory import Memory
     from ossicle.deploy.quantize import Standard
     from ossicle.model import Classifier
 
@@ -26,7 +28,9 @@ CLIPS = 8
 CALIBRATION = 128
 """Windows of training clips by which the ranges of a model of 8 bit are set."""
 JUDGED = 400
-"""Clips on which it is compared with the model of float32."""
+"""Clips on which it is compared with the model of float32, and by which updates on a device are judged."""
+REMEMBERED, EACH, HEARD = 2048, 32, 8
+"""What a bundle remembers of what was learned: so many clips at most, of each class, and windows of each clip."""
 
 
 def ship(
@@ -61,6 +65,7 @@ def ship(
     step = None if hop is None else max(1, round(hop * model.sample_rate))
     known = provenance(Path(folder)) if is_run(folder) else {}
     how: dict[str, Any] = {"thresholds": thresholds, "hop": step, "frontend": frontend}
+    how["memory"] = memory(Path(folder), model)
     how["standard"] = None if int8 is False else standard(Path(folder), model, insist=int8 is True)
     return export(model, bundle, clips=samples(folder, model), provenance=known, **how)
 
@@ -110,16 +115,67 @@ def standard(folder: Path, model: Classifier, *, insist: bool = False) -> Standa
         return None
 
 
-def _standard(run: Run, model: Classifier) -> Standard:
+def _learned(run: Run) -> tuple[Manifest, Manifest]:
+    """The labelled clips that a run learned from, and those that it held out to validate, if any."""
     from ossicle import material
-    from ossicle.deploy.quantize import Standard
 
     followed = recipe.from_dict(run.recipe)
     manifest = material.dealt(followed.data.build(DATASETS), followed)
     if manifest.fingerprint() != run.data["fingerprint"]:
         raise RunError(f"{manifest.name} has changed since {run.folder} learned from it")
     parts = material.divide(manifest, followed, supervised=followed.objective.name == "supervised")
-    learned, held = parts.train.labelled(), parts.valid.labelled()
+    return parts.train.labelled(), parts.valid.labelled()
+
+
+def memory(folder: Path, model: Classifier) -> Callable[[Recognizer], Memory] | None:
+    """What a bundle remembers of the clips that a run learned from, so that its head can be refitted, and of others by
+    which that is judged: its validation clips or, without any, others that it learned from. None where the run's clips
+    are not there as they were.
+    """
+    try:
+        if not is_run(folder):
+            return None
+        run = Run.open(folder)
+        learned, held = _learned(run)
+    except (RunError, ValueError, OSError):
+        return None
+    each = max(1, min(EACH, REMEMBERED // max(1, len(model.labels))))
+    kept = learned.few(each)
+    names = {(clip.name, clip.start) for clip in kept.clips}
+    others = learned.select([(clip.name, clip.start) not in names for clip in learned.clips])
+    guard, part = _some(held or others or kept, JUDGED), "validation" if len(held) else "training"
+    hop = recipe.from_dict(run.recipe).hop
+    return lambda recognizer: _remembered(recognizer, model, kept, hop, part).joined(
+        replace(_remembered(recognizer, model, guard, hop, part), guard=np.ones(len(guard), bool))
+    )
+
+
+def _remembered(recognizer: Recognizer, model: Classifier, clips: Manifest, hop: float | None, part: str) -> Memory:
+    """The features of the first windows of each clip that can be heard."""
+    from ossicle.deploy.memory import Memory
+
+    heard = np.zeros(len(clips), int)
+    found: list[tuple[np.ndarray, np.ndarray]] = []
+    for batch in _windows(_source(clips, model), model, hop):
+        rows = batch.index.numpy()
+        number = heard[rows] + [int(np.sum(rows[:place] == row)) for place, row in enumerate(rows)]
+        np.add.at(heard, rows, 1)
+        if (first := number < HEARD).any():
+            found.append((rows[first], recognizer.scores(batch.wave.numpy()[first])[1]))
+    if not found:
+        raise RunError(f"not one of {len(clips)} clips could be read of which the bundle should remember something")
+    clip, feature = (np.concatenate(each) for each in zip(*found, strict=True))
+    there, clip = np.unique(clip, return_inverse=True)
+    target = clips.select(there).targets()
+    target = target > 0 if model.multilabel else target[:, None] == np.arange(len(model.labels))
+    return Memory(feature, clip, target, np.zeros(len(there), bool), part)
+
+
+def _standard(run: Run, model: Classifier) -> Standard:
+    from ossicle.deploy.quantize import Standard
+
+    followed = recipe.from_dict(run.recipe)
+    learned, held = _learned(run)
     known, asked = _source(_some(learned, CALIBRATION), model), _source(_some(held or learned, JUDGED), model)
     waves = np.concatenate([batch.wave.numpy() for batch in _windows(known, model, None)])
     measure = "mAP" if model.multilabel else "accuracy"
