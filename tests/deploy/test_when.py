@@ -22,6 +22,12 @@ MAY = datetime(2024, 5, 1, 5, 30)
         ("20240501T053000Z.wav", "2024-05-01T05:30:00+00:00"),
         ("20240501T053000+1000_SEQP-Samford_644366.flac", "2024-05-01T05:30:00+10:00"),
         ("20240501T053000-0330_x.wav", "2024-05-01T05:30:00-03:30"),
+        ("20240501T053000+0545.wav", "2024-05-01T05:30:00+05:45"),
+        ("20240501_053000-0001.wav", "2024-05-01T05:30:00"),
+        ("20240501_053000-2030.wav", "2024-05-01T05:30:00"),
+        ("20240501_053000T.WAV", "2024-05-01T05:30:00"),
+        ("S4A01234_20240501_053000.wav", "2024-05-01T05:30:00"),
+        ("SMU01234_20240501_053000_000.wav", "2024-05-01T05:30:00"),
         ("20241301_053000_20240501_053000.wav", "2024-05-01T05:30:00"),
         ("20240501_053000_1.wav", "2024-05-01T05:30:00"),
         ("20240501_250000.wav", None),
@@ -84,6 +90,19 @@ def test_guano_metadata_come_before_the_name(tmp_path, place):
 def test_a_slowed_recording_keeps_its_own_time(tmp_path):
     path = wav(tmp_path / "a.wav", (b"guan", GUANO.replace("{more}", "TE: 10\n").encode(), "after"))
     assert began(path)(25.0) == datetime.fromisoformat("2012-03-29T03:58:03.750+04:00")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (b"Timestamp: 2018-07-12 20:34:08-7:00", "2018-07-12T20:34:08-07:00"),
+        (b"Timestamp: 2018-07-12T20:34:08.125+05:45", "2018-07-12T20:34:08.125+05:45"),
+        (b"Timestamp: 2018-07-12T20:34:08Z", "2018-07-12T20:34:08+00:00"),
+        (b"Timestamp: 2018-07-12", "2024-05-01T05:30:00"),
+    ],
+)
+def test_times_as_recorders_write_them(tmp_path, text, told):
+    assert began(wav(tmp_path / "20240501_053000.wav", (b"guan", text, "after")))(0) == datetime.fromisoformat(told)
 
 
 @pytest.mark.parametrize("text", [b"", b"\xff\xfe", b"Timestamp: yesterday\nTE: -1", b"no colon at all"])

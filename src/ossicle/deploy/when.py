@@ -13,7 +13,7 @@ from ossicle import audio
 _NAME = re.compile(
     r"(?<!\d)(?P<year>(?:19|20)\d\d)(?P<dash>[-_.]?)(?P<month>\d\d)(?P=dash)(?P<day>\d\d)[-_T .]"
     r"(?P<hour>\d\d)(?P<colon>[-_:.]?)(?P<minute>\d\d)(?P=colon)(?P<second>\d\d)(?!\d)"
-    r"(?P<zone>Z(?![a-z])|[+-]\d\d:?\d\d(?!\d))?"
+    r"(?P<zone>Z(?![a-z])|[+-](?:0\d|1[0-4]):?(?:00|15|30|45)(?!\d))?"  # -0001 is no zone
 )
 
 
@@ -70,10 +70,12 @@ def _fields(path: Path) -> dict[str, str]:
 
 
 def _timestamp(text: str) -> datetime | None:
+    """GUANO's time as recorders write it, -7:00 included; a date alone tells no time."""
     try:
-        return datetime.fromisoformat(text)
+        time = datetime.fromisoformat(re.sub(r"([+-])(\d:\d\d)$", r"\g<1>0\2", text))
     except ValueError:
         return None
+    return time if len(text) > len("2024-05-01") else None
 
 
 def _slowed(text: str) -> float:
