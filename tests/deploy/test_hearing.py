@@ -103,15 +103,10 @@ def test_labels_of_a_microphone_are_those_of_one_recording(place, capsys, monkey
     monkeypatch.setitem(sys.modules, "sounddevice", device)
     get = queue.Queue.get
     monkeypatch.setattr(queue.Queue, "get", lambda self, timeout: get(self, False) if self.qsize() else interrupt())
-    assert (
-        main(["listen", "bundle", "--mic", "--rate", "8000", "--format", "audacity", "-o", "labels.txt", "--on", "0.4"])
-        == 1
-    )
+    how = ["--mic", "--rate", "8000", "--on", "0.4", "--format", "audacity", "-o", "labels.txt"]
+    assert main(["listen", "bundle", *how]) == 1
     assert "0.000000\t0.500000\tloud" in (place / "labels.txt").read_text().splitlines()
-    assert (
-        main(["listen", "bundle", "sounds/b.wav", "--mic", "--rate", "8000", "--format", "audacity", "-o", "both.txt"])
-        == 2
-    )
+    assert main(["listen", "bundle", "sounds/b.wav", *how]) == 2
     assert "one recording a file" in capsys.readouterr().err
 
 

@@ -211,6 +211,26 @@ def test_an_unplugged_microphone_is_looked_for_again_and_the_time_without_it_is_
     assert [(fault.kind, fault.ongoing) for fault in faults] == [("stall", True)]
 
 
+def test_a_start_of_portaudio_that_fails_is_not_the_last(device, monkeypatch):
+    """As the real one does, the made-up library ends no more than it has begun."""
+    there = device([(1600, 0.0, False)], [(1600, 0.0, False)])
+    begun, starts = [True], iter([False, True])
+
+    def terminate():
+        if not begun.pop():
+            raise there.PortAudioError("PortAudio not initialized")
+
+    def initialize():
+        begun.append(next(starts))
+        if not begun[-1]:
+            raise there.PortAudioError("no sound system yet")
+
+    monkeypatch.setattr(there, "_terminate", terminate)
+    monkeypatch.setattr(there, "_initialize", initialize)
+    (_, lost, _), _ = take(Microphone(rate=RATE), 3)
+    assert lost.kind == "gap"
+
+
 def test_a_microphone_that_is_not_there_is_told_with_those_that_are(device):
     device()
     with pytest.raises(MicrophoneError, match=r"'Loft' cannot be opened.*there are: Desk mic\."):

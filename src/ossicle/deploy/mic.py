@@ -110,8 +110,9 @@ class Microphone:
 
     def _reopen(self, watch: Watch) -> None:
         self._close()
-        with suppress(MicrophoneError, self._library.PortAudioError):  # not back yet: the watch has told of it
+        with suppress(self._library.PortAudioError):  # where the last start failed there is nothing to end
             self._library._terminate()  # PortAudio lists the devices once: one plugged in since is seen by a new start
+        with suppress(MicrophoneError, self._library.PortAudioError):  # not back yet: the watch has told of it
             self._library._initialize()
             self._open(watch)
 
