@@ -144,6 +144,13 @@ def test_raw_samples_say_what_the_file_says(loudness, tmp_path, encoding, channe
     assert {event["source"] for event in piped.events()} == {"-"}
 
 
+def test_what_is_no_number_in_a_pipe_is_reported_and_warns_of_nothing(loudness):
+    signaling = np.array([0x7FA00000] * 3, "<u4").tobytes()  # a NaN that processors complain of
+    samples = SECOND.astype("<f4").tobytes()
+    (report,) = Heard(loudness, ["-"], pipe=io.BytesIO(samples + signaling + samples), encoding="f32le").reports
+    assert (report["kind"], report["start"], report["samples"]) == ("broken", 1.0, 3)
+
+
 def test_events_of_a_pipe_come_while_it_is_open(loudness):
     class Endless(io.RawIOBase):
         """Knocks until the listener has heard two, then is switched off as by Ctrl-C."""

@@ -37,7 +37,8 @@ def read_raw(stream: Readable, *, channels: int = 1, format: str = "s16le", bloc
     while data := _full(stream, block * frame):
         whole = len(data) // frame
         wave = np.frombuffer(data, dtype, whole * channels).reshape(whole, channels).T.astype(np.float32, order="C")
-        wave *= np.float32(scale)
+        if scale != 1.0:  # what is no number stays as it came, and numpy does not warn of it
+            wave *= np.float32(scale)
         if whole:
             yield wave
         if len(data) % frame:
