@@ -59,12 +59,26 @@ class Prepared:
     infos: dict[Path, audio.AudioInfo] = field(default_factory=dict)
 
 
+def home(folder: str | os.PathLike[str] | None = None) -> Path:
+    """Where what can be made again is kept: `folder`, else $OSSICLE_CACHE, else ~/.cache/ossicle."""
+    return Path(folder or os.environ.get("OSSICLE_CACHE") or Path.home() / ".cache" / "ossicle").absolute()
+
+
+def unwritable(folder: Path, number: int | None, words: str | None) -> OSError:
+    """The error to raise where the system, by an error's number and words, would not have the cache written."""
+    return OSError(
+        number or 0,
+        f"the cache cannot be written ({(words or 'unknown reason').lower()}), but what it holds is intact; "
+        "make room there, delete it, or set OSSICLE_CACHE to another folder",
+        str(folder),
+    )
+
+
 class Cache:
     """Decoded sound in `folder`, else $OSSICLE_CACHE, else ~/.cache/ossicle, which anyone may delete at any time."""
 
     def __init__(self, folder: str | os.PathLike[str] | None = None):
-        chosen = folder or os.environ.get("OSSICLE_CACHE") or Path.home() / ".cache" / "ossicle"
-        self.folder = Path(chosen).absolute() / "sound-1"
+        self.folder = home(folder) / "sound-1"
         self._journal = Journal(self.folder / "known.jsonl")
         self._prepared: dict[Key, Known] = {}
 
@@ -162,7 +176,7 @@ class Cache:
             for number, answer in pool.answered(requests, workers=workers or _crew(len(paths))):
                 path = paths[number]
                 if "cache" in answer:
-                    raise self._full(*answer["cache"])
+                    raise unwritable(self.folder.parent, *answer["cache"])
                 if "bad" in answer:
                     yield path, BadFile(str(path), *answer["bad"])
                     continue
@@ -185,7 +199,7 @@ class Cache:
         try:
             self._journal.add(fresh)
         except OSError as error:
-            raise self._full(error.errno, error.strerror) from error
+            raise unwritable(self.folder.parent, error.errno, error.strerror) from error
         fresh.clear()
 
     def _sweep(self, pattern: str, age: float) -> None:
@@ -196,14 +210,6 @@ class Cache:
                     left.unlink()
             except OSError:
                 continue
-
-    def _full(self, number: int | None, words: str | None) -> OSError:
-        return OSError(
-            number or 0,
-            f"the cache cannot be written ({(words or 'unknown reason').lower()}), but what it holds is intact; "
-            "make room there, delete it, or set OSSICLE_CACHE to another folder",
-            str(self.folder.parent),
-        )
 
 
 def _key(path: str | os.PathLike[str], sample_rate: int, channels: str | int) -> Key:

@@ -39,7 +39,7 @@ class Clips:
             raise ValueError(f"{each} clips a class: at least 1 was wanted")
         self._rate, self._each = sample_rate, each
         self._on = np.broadcast_to(np.asarray(on, dtype=float), len(labels)).tolist()
-        self._folders = [folder / _safe(label) for label in labels]
+        self._folders = [folder / safe(label) for label in labels]
         self._best = [_found(place) for place in self._folders]
         self._last: list[_Clip | None] = [None] * len(labels)
 
@@ -51,7 +51,7 @@ class Clips:
 
     def _consider(self, label: int, score: float, source: str, window: Window, wave: np.ndarray) -> None:
         best, last = self._best[label], self._last[label]
-        path = self._folders[label] / f"{score:.4f} {_safe(source)[-100:]} {window.start:.3f}s.flac"
+        path = self._folders[label] / file_name(score, source, window.start)
         if any(clip.path == path for clip in best):  # from an earlier time
             return
         same = last is not None and last.source == source and window.start <= last.stop and not window.anew
@@ -65,18 +65,25 @@ class Clips:
                 return
             self._drop(label, lowest)
         self._last[label] = clip = _Clip(score, path, source, window.stop)
-        self._write(clip.path, wave)
+        save(clip.path, wave, self._rate)
         best.append(clip)
 
     def _drop(self, label: int, clip: _Clip) -> None:
         self._best[label].remove(clip)
         clip.path.unlink(missing_ok=True)
 
-    def _write(self, path: Path, wave: np.ndarray) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        new = path.with_name(".new.flac")
-        audio.write(new, wave / max(1.0, float(np.abs(wave).max())), sample_rate=self._rate)
-        new.replace(path)
+
+def file_name(score: float, source: str, start: float) -> str:
+    """`0.9312 source 12.500s.flac`: by these names the best come last, or first."""
+    return f"{score:.4f} {safe(source)[-100:]} {start:.3f}s.flac"
+
+
+def save(path: Path, wave: np.ndarray, sample_rate: int) -> None:
+    """(C, t) samples -> a FLAC file, no louder than full scale, written in one step. OSError where it cannot be."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new = path.with_name(".new.flac")
+    audio.write(new, wave / max(1.0, float(np.abs(wave).max())), sample_rate=sample_rate)
+    new.replace(path)
 
 
 def _found(folder: Path) -> list[_Clip]:
@@ -85,6 +92,6 @@ def _found(folder: Path) -> list[_Clip]:
     return [_Clip(float(match[1]), path) for path in there if (match := _SCORE.match(path.name))]
 
 
-def _safe(text: str) -> str:
+def safe(text: str) -> str:
     """A name that any file system takes."""
     return _UNSAFE.sub("_", text).strip(" .") or "_"

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -83,7 +83,7 @@ def hear(recognizer: Recognizer, sources: Sequence[str | Path]) -> Heard:
         told = json.loads(line)
         troubles.append(f"{told['path']}: {told['reason']}")
 
-    listen(_Noting(recognizer, notes), sources, notes, report=report)
+    listen(Noting(recognizer, notes), sources, notes, report=report)
     return Heard(tuple(notes.recordings), tuple(troubles))
 
 
@@ -121,10 +121,17 @@ class _Notes(Output):
         self.recordings.append(Recording(path, seconds, now.idle, np.stack(now.score), start, stop, anew))
 
 
-class _Noting(Recognizer):
+class Notes(Protocol):
+    """Whoever wants to know of windows."""
+
+    def window(self, window: Window) -> None:
+        """Told of each as it is recognized."""
+
+
+class Noting(Recognizer):
     """A recognizer whose windows are noted, and whose events are left for later."""
 
-    def __init__(self, recognizer: Recognizer, notes: _Notes) -> None:
+    def __init__(self, recognizer: Recognizer, notes: Notes) -> None:
         vars(self).update(vars(recognizer))
         self._notes = notes
 
