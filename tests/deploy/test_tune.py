@@ -96,12 +96,25 @@ def test_thresholds_are_in_the_bundle_and_nothing_else_is_changed(loudness, plac
     after, kept = opened(loudness)
     assert kept == files
     assert after.thresholds == before.thresholds | {"on": [0.86, 0.5], "off": [OFF * 0.86, 0.35]}
-    assert after.provenance["false_alarms"]["max_per_hour"] == PROMISE
+    assert after.provenance["false_alarms"]["loud"]["max_per_hour"] == PROMISE
     assert {path.name for path in loudness.iterdir()} == {*before.files, "config.json"}
     assert [path for path in loudness.parent.iterdir() if path.name.startswith(".")] == []
     assert verify(loudness).ok
     told = [event for path in place.rglob("*.wav") for event in load(loudness).listen(path) if event.label == "loud"]
     assert len(told) == tuning.choices[0].chosen.alarms, "listen gives what was counted"
+
+
+def test_classes_keep_their_promises_when_another_is_tuned(loudness, place):
+    tune(loudness, place, max_per_hour=PROMISE).write(loudness)
+    first = opened(loudness)[0]
+    tune(loudness, place, max_per_hour=2 * PROMISE, labels=["loud"]).write(loudness)
+    second = opened(loudness)[0]
+    promised = second.provenance["false_alarms"]
+    assert promised["quiet"] == first.provenance["false_alarms"]["quiet"]
+    assert promised["loud"]["max_per_hour"] == 2 * PROMISE
+    assert promised["loud"]["model"] == "model.onnx"
+    assert second.thresholds["on"][1] == first.thresholds["on"][1]
+    assert second.thresholds["on"][0] < first.thresholds["on"][0]
 
 
 def test_annotated_events_are_no_false_alarms_and_are_looked_for(loudness, place, table):
@@ -126,6 +139,9 @@ def test_a_wrong_table_is_refused(loudness, place, tmp_path):
     (tmp_path / "a.csv").write_text("filename,onset,offset,label\nno.wav,1,2,loud\na.wav,3,2,loud\na.wav,1,2\n")
     with pytest.raises(ValueError, match=r"(?s)'no.wav' is not in .*from 3.0 to 2.0 s.*lacks cells"):
         tune(loudness, place, max_per_hour=PROMISE, events=tmp_path / "a.csv")
+    (tmp_path / "late.csv").write_text("filename,onset,offset,label\na.wav,180,181,loud\n")
+    with pytest.raises(TuneError, match=r"a.wav was heard for 180 s, .* event from 180 to 181 s: correct"):
+        tune(loudness, place, max_per_hour=PROMISE, events=tmp_path / "late.csv")
     (tmp_path / "b.csv").write_text("filename,label\na.wav,loud\n")
     with pytest.raises(ValueError, match="no column for start and stop"):
         tune(loudness, place, max_per_hour=PROMISE, events=tmp_path / "b.csv")

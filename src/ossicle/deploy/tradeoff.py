@@ -60,13 +60,14 @@ class Choice:
 
 @dataclass(frozen=True)
 class Tuning:
-    """What `tune` found: thresholds that keep each of `choices` within `max_per_hour`, from so many `hours`.
+    """What `tune` found of a `model`: thresholds that keep `choices` within `max_per_hour` each, from so many `hours`.
 
     `idle_hours` of digital silence and broken samples are not among them; `recordings` were heard, and `troubles` has
     a sentence for all that could not be, or not to its end.
     """
 
     config: Config
+    model: str
     max_per_hour: float
     hours: float
     idle_hours: float
@@ -80,18 +81,20 @@ class Tuning:
         return sum(choice.chosen.alarms for choice in self.choices)
 
     def tuned(self) -> Config:
-        """The bundle's config with these thresholds, and the promise among its provenance."""
+        """The bundle's config with these thresholds, and each class's promise among its provenance."""
         chosen = {choice.label: choice.chosen.threshold for choice in self.choices}
         on, off = (self._spread(name) for name in ("on", "off"))
         for number, label in enumerate(self.config.labels):
             if label in chosen:
                 on[number], off[number] = chosen[label], OFF * chosen[label]
         promise: dict[str, Any] = {"max_per_hour": self.max_per_hour, "confidence": poisson.CONFIDENCE}
-        promise |= {"hours": self.hours, "at_most": {choice.label: choice.chosen.at_most for choice in self.choices}}
+        promise |= {"hours": self.hours, "model": self.model}
+        promised = {choice.label: promise | {"at_most": choice.chosen.at_most} for choice in self.choices}
+        earlier = self.config.provenance.get("false_alarms", {})
         return replace(
             self.config,
             thresholds=self.config.thresholds | {"on": on, "off": off},
-            provenance=self.config.provenance | {"false_alarms": promise},
+            provenance=self.config.provenance | {"false_alarms": earlier | promised},
         )
 
     def _spread(self, name: str) -> list[float]:

@@ -53,8 +53,8 @@ def tune(
     The promise is for each class by itself. No threshold falls under `lowest`: under a half the model itself holds it
     more likely that the class is not there. A false alarm that goes on counts once more every minute. Where `events`
     is a table of labelled events, alarms at these are no false ones, and the share found is counted; recordings that
-    only the table names are heard for that alone. With `int8` the bundle's model of 8 bit is heard; thresholds are of
-    the bundle, for whichever model listens. Nothing is written: see `Tuning.write`.
+    only the table names are heard for that alone. With `int8` the bundle's model of 8 bit hears. A bundle has one
+    set of thresholds, promised of the model that heard. Nothing is written: see `Tuning.write`.
 
     Raises TuneError where there is too little background to promise anything, IntakeError for a wrong table,
     BundleError for a wrong bundle.
@@ -68,7 +68,7 @@ def tune(
     known, strange = _annotated(events, place, recognizer.labels)
     heard = hear(recognizer, [place.resolve()])
     more = hear(recognizer, sorted({note.path for note in known} - heard.paths))
-    _all_heard(known, heard.paths | more.paths)
+    _all_heard(known, heard.recordings + more.recordings)
     sounds = heard.recordings
     idle = sum(recording.idle for recording in sounds) / 3600
     hours = sum(recording.seconds for recording in sounds) / 3600 - idle
@@ -76,7 +76,7 @@ def tune(
     trial = Trial(recognizer.config, sounds, more.recordings, known, hours)
     troubles = strange + heard.troubles + more.troubles
     choices = tuple(trial.choice(number, max_per_hour, lowest) for number in numbers)
-    return Tuning(recognizer.config, max_per_hour, hours, idle, len(sounds), troubles, choices)
+    return Tuning(recognizer.config, recognizer.model, max_per_hour, hours, idle, len(sounds), troubles, choices)
 
 
 def _annotated(
@@ -98,9 +98,16 @@ def _numbers(known: Sequence[str], labels: Sequence[str]) -> list[int]:
     return [number for number, label in enumerate(known) if not labels or label in labels]
 
 
-def _all_heard(known: Sequence[Annotation], heard: set[Path]) -> None:
-    if deaf := [note.path for note in known if note.path not in heard]:
-        raise TuneError(f"{deaf[0]} has annotated events and could not be heard: repair it, or take out its rows")
+def _all_heard(known: Sequence[Annotation], recordings: Sequence[Recording]) -> None:
+    lasted = {recording.path.resolve(): recording.seconds for recording in recordings}
+    for note in known:
+        if note.path not in lasted:
+            raise TuneError(f"{note.path} has annotated events and could not be heard: repair it, or take out its rows")
+        if note.start >= lasted[note.path]:
+            raise TuneError(
+                f"{note.path} was heard for {lasted[note.path]:g} s, and has an annotated event from {note.start:g} to "
+                f"{note.stop:g} s: correct its row, or the recording"
+            )
 
 
 def _enough(hours: float, idle: float, promise: float, heard: Heard) -> None:
