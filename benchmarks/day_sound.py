@@ -102,4 +102,4 @@ class Day:
 def _one(sources: Mapping[str, Sequence[Source]], rng: Generator) -> tuple[str, Source]:
     """A label, each as likely, and one of its sounds."""
     label = sorted(sources)[rng.integers(len(sources))]
-    return label, sources[label][rng.integers(len(sources[label]))]
+    return label, sources[label][int(rng.integers(len(sources[label])))]
