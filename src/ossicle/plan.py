@@ -31,12 +31,11 @@ DEPTH = 18
 PRETRAINING_EPOCHS = 60
 PRETRAINING_LR = 1e-3
 PRETRAINING_BATCH = 64
-TEMPERATURE = 0.1
-MOMENTUM = 0.5
+NPID = {"temperature": 0.1, "momentum": 0.5}
 CROP = 0.6  # of the window's seconds
 NOISE = 0.5  # of the log image, in nepers
 
-CONTRASTIVE_TEMPERATURE = 0.2
+CONTRASTIVE = {"temperature": 0.2}
 PATCH = 0.3  # of the window's seconds, for each of two views
 FAINT_NOISE = 0.023  # published as 0.01 of a common logarithm
 
@@ -118,10 +117,8 @@ def pretraining(
 
 
 def _objective(name: Unlabelled, apart: str) -> Spec:
-    npid = {"temperature": TEMPERATURE, "momentum": MOMENTUM, "apart": apart}
-    args: dict[str, dict[str, Any]] = {"npid": npid}
-    args["contrastive"] = {"temperature": CONTRASTIVE_TEMPERATURE, "apart": apart}
-    return Spec(name, dict(args) if name == "joint" else args[name])
+    args: dict[str, Any] = {"npid": {**NPID, "apart": apart}, "contrastive": {**CONTRASTIVE, "apart": apart}}
+    return Spec(name, args if name == "joint" else args[name])
 
 
 def _views(objective: Unlabelled, window: float) -> tuple[Spec, ...]:
