@@ -5,12 +5,17 @@ from __future__ import annotations
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from cyclopts import Parameter
 
 from ossicle.cli.app import app, shown
 from ossicle.options import UsageError, given, option
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ossicle.deploy.output import Output
 
 RATES = 1_000, 1_000_000
 """Hz: what no sound has is a slip of the keys."""
@@ -26,6 +31,13 @@ class Live:
     encoding: Annotated[Literal["s16le", "f32le"], option("Of `-`: what a sample is.")] = "s16le"
     mic: Annotated[bool, option("Listen to a microphone.")] = False
     device: Annotated[str | None, option("Of --mic: a part of its name [default: the system's].")] = None
+
+    def ways(self) -> dict[str, Any]:
+        """What `listen` is to be told of it."""
+        from ossicle.deploy.mic import Microphone
+
+        opened = Microphone(self.device, rate=self.rate, channels=self.channels) if self.mic else None
+        return {"microphone": opened, "sample_rate": self.rate, "channels": self.channels, "encoding": self.encoding}
 
 
 @app.command
@@ -55,15 +67,12 @@ def listen(
 
     With -o, what was heard before is not heard again.
     """
-    from ossicle.deploy import output as outputs
     from ossicle.deploy import when
     from ossicle.deploy.bundle import load
     from ossicle.deploy.clips import Clips
     from ossicle.deploy.events import OFF
-    from ossicle.deploy.formats import named
-    from ossicle.deploy.listen import PIPE, Shard, settings, to_output
+    from ossicle.deploy.listen import Shard, settings
     from ossicle.deploy.listen import listen as hear
-    from ossicle.deploy.mic import Microphone
 
     _check(sources, live, clips)
     if format == "audacity" and not out and _several(sources, live):
@@ -71,33 +80,32 @@ def listen(
     off = OFF * on if off is None and on is not None else off
     thresholds = given(on=on, off=off, min_seconds=min_seconds, gap_seconds=gap_seconds)
     recognizer = load(bundle, threads, int8=int8)
-    tz, part = None if zone is None else when.zone(zone), Shard.of(shard)
-    ways: dict[str, Any] = {"live": live.mic or PIPE in sources, "several": _several(sources, live)}
-    microphone = Microphone(live.device, rate=live.rate, channels=live.channels) if live.mic else None
-    first = thresholds.get("on", recognizer.config.thresholds["on"])
-    keep = {"on": first, "sample_rate": recognizer.sample_rate, "each": clips_each}
-    keeper = None if clips is None else Clips(clips, recognizer.labels, **keep)
+    tz, part, ways = None if zone is None else when.zone(zone), Shard.of(shard), live.ways()
+    if clips is not None:
+        first = thresholds.get("on", recognizer.config.thresholds["on"])
+        keep = {"on": first, "sample_rate": recognizer.sample_rate, "each": clips_each}
+        ways["clips"] = Clips(clips, recognizer.labels, **keep)
     how = settings(recognizer, format=format, zone=tz, shard=part, **thresholds)
-    output = outputs.to(out, named(format), how, **ways) if out else outputs.Output(named(format), to_output)
-    raw: dict[str, Any] = {"sample_rate": live.rate, "channels": live.channels, "encoding": live.encoding}
+    output = _output(out, format, how, sources, live)
     try:
-        status = hear(
-            recognizer,
-            sources,
-            output,
-            **raw,
-            microphone=microphone,
-            zone=tz,
-            shard=part,
-            clips=keeper,
-            **thresholds,
-        )
+        status = hear(recognizer, sources, output, zone=tz, shard=part, **ways, **thresholds)
     finally:
         output.close()
     hint = "" if output.total else f"; --on {0.6 * (on or 0.5):.2g} tells of fainter ones"
     where = f" in {shown(Path(out))}" if out else ""
     print(f"{output.total} events{where}{hint}", file=sys.stderr)
     return status
+
+
+def _output(out: str | None, format: str, how: Mapping[str, Any], sources: tuple[str, ...], live: Live) -> Output:
+    """Where the events go, and in which format; `how` is what they depend on."""
+    from ossicle.deploy import output
+    from ossicle.deploy.formats import named
+    from ossicle.deploy.listen import PIPE, to_output
+
+    if not out:
+        return output.Output(named(format), to_output)
+    return output.to(out, named(format), how, live=live.mic or PIPE in sources, several=_several(sources, live))
 
 
 def _check(sources: tuple[str, ...], live: Live, clips: Path | None) -> None:
