@@ -70,7 +70,9 @@ def test_only_this_machine_is_answered(server):
         assert other.connect_ex(("127.0.0.2", server.server_port)) != 0
 
 
-@pytest.mark.parametrize("path", ["/golden.npz", "/../config.json", "/web/fetch.py", "/web/", "//etc/passwd"])
+@pytest.mark.parametrize(
+    "path", ["/golden.npz", "/../config.json", "/web/fetch.py", "/web/", "//etc/passwd", "HTTP://[/"]
+)
 def test_other_files_are_not_there(server, path):
     assert ask(server, path)[0].status == 404
 
@@ -158,6 +160,12 @@ def test_a_missing_engine_is_a_sentence(loudness, monkeypatch):
 def test_a_port_that_is_taken_is_a_sentence(server, loudness):
     with pytest.raises(web.WebError, match=f"port {server.server_port} cannot be had"):
         Server(loudness, server.server_port)
+
+
+@pytest.mark.parametrize("port", [-1, 65_536])
+def test_a_port_that_is_none_is_a_sentence(loudness, port):
+    with pytest.raises(web.WebError, match=f"port {port} cannot be had"):
+        Server(loudness, port)
 
 
 def test_the_verb_ends_with_ctrl_c(loudness):

@@ -8,7 +8,6 @@ from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from ossicle.deploy.web import INDEX, WebError, site
 
@@ -43,8 +42,9 @@ class Server(ThreadingHTTPServer):
         self.files: Mapping[str, Path] = site(bundle)
         try:
             super().__init__((LOOPBACK, port), _Handler)
-        except OSError as error:
-            raise WebError(f"port {port} cannot be had ({error.strerror}): give another, or 0 for any") from error
+        except (OSError, OverflowError) as error:
+            why = error.strerror if isinstance(error, OSError) else "they go up to 65535"
+            raise WebError(f"port {port} cannot be had ({why}): give another, or 0 for any") from error
 
     @property
     def address(self) -> str:
@@ -74,7 +74,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _answer(self, *, body: bool) -> None:
         if self.headers.get("Host") not in self.server.hosts:
             return self.send_error(HTTPStatus.MISDIRECTED_REQUEST)
-        path = self.server.files.get(urlsplit(self.path).path.removeprefix("/") or INDEX)
+        path = self.server.files.get(self.path.partition("?")[0].removeprefix("/") or INDEX)
         if path is None:
             return self.send_error(HTTPStatus.NOT_FOUND)
         try:
