@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
 import numpy as np
 import pytest
 import soundfile
@@ -11,8 +16,9 @@ from ossicle.deploy.bundle import load
 from ossicle.deploy.clips import Clips
 from ossicle.deploy.formats import FORMATS
 from ossicle.deploy.listen import listen
-from ossicle.deploy.output import to
+from ossicle.deploy.output import Output, to
 from ossicle.deploy.stream import Window
+from ossicle.deploy.when import from_name
 
 from .conftest import RATE, WINDOW
 
@@ -48,6 +54,55 @@ def test_windows_that_touch_are_one_segment_and_its_best_stands_for_it(tmp_path)
         "garden.wav 4.000s.flac",
         "loft.wav 4.500s.flac",
     }
+
+
+def test_clips_of_long_names_have_names_that_a_disk_takes(tmp_path):
+    clips = Clips(tmp_path, ["dog"], on=0.5, sample_rate=RATE)
+    for start in (0.0, 3.0):
+        clips.keep("鳥" * 90, window(start, 0.9), np.zeros((1, 50)))
+    assert kept(tmp_path / "dog") == [0.9, 0.9]
+
+
+@pytest.mark.parametrize("stop", range(1, 6))
+def test_what_is_heard_again_after_a_stop_changes_nothing(tmp_path, stop):
+    """One recording that was heard to its end, and one that was not; each has a segment, and there is room for two."""
+    scores = {"loft.wav": [0.7], "garden.wav": [0.75, 0.93128, 0.8, 0.1, 0.1, 0.6123]}
+
+    def hear(folder, name, until=None):
+        clips = Clips(folder, ["dog"], on=0.5, sample_rate=RATE, each=2)
+        for number, score in enumerate(scores[name][:until]):
+            clips.keep(name, window(0.5 * number, score), np.full((1, 50), 0.1))
+
+    for folder, until in (("whole", None), ("stopped", stop)):
+        hear(tmp_path / folder, "loft.wav")
+        hear(tmp_path / folder, "garden.wav", until)
+    hear(tmp_path / "stopped", "garden.wav")
+    names = [{path.name for path in (tmp_path / folder / "dog").iterdir()} for folder in ("whole", "stopped")]
+    assert names == [{"0.7000 loft.wav 0.000s.flac", "0.9313 garden.wav 0.500s.flac"}] * 2
+
+
+def test_a_full_disk_is_named_and_takes_no_clip_that_was_there(tmp_path, monkeypatch):
+    clips = Clips(tmp_path, ["dog"], on=0.5, sample_rate=RATE, each=1)
+    clips.keep("garden.wav", window(0, 0.6), np.zeros((1, 50)))
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OSError, match="No space left"):
+        clips.keep("garden.wav", window(9, 0.9), np.zeros((1, 50)))
+    assert kept(tmp_path / "dog") == [0.6]
+
+
+def test_clips_of_a_microphone_say_when_it_began(loudness, tmp_path):
+    recognizer = load(loudness)
+    clips = Clips(tmp_path, ["loud", "quiet"], on=0.5, sample_rate=RATE)
+    samples = np.full(RATE, 0.9 * 2**15).astype("<i2").tobytes()
+    listen(recognizer, ["-"], Output(FORMATS["csv"], print), pipe=io.BytesIO(samples), clips=clips, zone=UTC)
+    name = next((tmp_path / "loud").iterdir()).name
+    began = from_name(name)
+    assert began is not None
+    assert abs(datetime.now(UTC).replace(tzinfo=None) - began) < timedelta(minutes=1)
 
 
 def test_clips_of_earlier_times_count(tmp_path):

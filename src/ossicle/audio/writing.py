@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,8 @@ ENDINGS = (".flac", ".wav")
 def write(path: str | Path, wave: np.ndarray, *, sample_rate: int) -> None:
     """Samples of full scale 1.0, rounded to 16 bits; `read` gives them back within 1.6e-5.
 
-    ValueError for another ending, and for samples that are not finite or lie beyond full scale, which would be clipped.
+    ValueError for another ending, and for samples that are not finite or lie beyond full scale, which would be clipped;
+    OSError where the disk does not take it.
     """
     path = Path(path)
     if path.suffix not in ENDINGS:
@@ -25,4 +27,7 @@ def write(path: str | Path, wave: np.ndarray, *, sample_rate: int) -> None:
         )
     import soundfile
 
-    soundfile.write(path, np.round(wave.T * 32767).astype(np.int16), sample_rate, subtype="PCM_16")
+    content = io.BytesIO()  # written in one go, by Python, whose errors say what is wrong with a disk
+    frames = np.round(wave.T * 32767).astype(np.int16)
+    soundfile.write(content, frames, sample_rate, format=path.suffix[1:].upper(), subtype="PCM_16")
+    path.write_bytes(content.getvalue())

@@ -12,16 +12,19 @@ import numpy as np
 from ossicle import audio
 from ossicle.deploy.stream import Window
 
-_SCORE = re.compile(r"(\d\.\d{4}) ")
+_NAME = re.compile(r"(\d\.\d{4}) (.*) (\d+\.\d{3})s\.flac")
+_LONGEST = 100  # bytes of a source's name that a clip's has room for
 _UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]|[\ud800-\udfff]')
 
 
 @dataclass(frozen=True)
 class _Clip:
+    """What a file's name says, so that those of earlier times count like those of now."""
+
     score: float
+    source: str
+    start: float
     path: Path
-    source: str = ""
-    stop: float = 0.0
 
 
 class Clips:
@@ -41,7 +44,6 @@ class Clips:
         self._on = np.broadcast_to(np.asarray(on, dtype=float), len(labels)).tolist()
         self._folders = [folder / safe(label) for label in labels]
         self._best = [_found(place) for place in self._folders]
-        self._last: list[_Clip | None] = [None] * len(labels)
 
     def keep(self, source: str, window: Window, wave: np.ndarray) -> None:
         """Looks at one window and its (C, t) samples. OSError where a file cannot be written."""
@@ -50,32 +52,29 @@ class Clips:
                 self._consider(label, score, source, window, wave)
 
     def _consider(self, label: int, score: float, source: str, window: Window, wave: np.ndarray) -> None:
-        best, last = self._best[label], self._last[label]
-        path = self._folders[label] / file_name(score, source, window.start)
-        if any(clip.path == path for clip in best):  # from an earlier time
+        best = self._best[label]
+        clip = _clip(self._folders[label] / file_name(score, source, window.start))
+        worse = [other for other in best if _same(clip, other, window.stop - window.start)]
+        if not worse and len(best) >= self._each:
+            worse = [min(best, key=lambda other: other.score)]
+        if any(other.score >= clip.score for other in worse):
             return
-        same = last is not None and last.source == source and window.start <= last.stop and not window.anew
-        if same and last in best:
-            if score <= last.score:
-                return
-            self._drop(label, last)
-        elif len(best) >= self._each:
-            lowest = min(best, key=lambda clip: clip.score)
-            if score <= lowest.score:
-                return
-            self._drop(label, lowest)
-        self._last[label] = clip = _Clip(score, path, source, window.stop)
-        save(clip.path, wave, self._rate)
+        save(clip.path, wave, self._rate)  # before others go: the disk may be full
+        for other in worse:
+            best.remove(other)
+            other.path.unlink(missing_ok=True)
         best.append(clip)
 
-    def _drop(self, label: int, clip: _Clip) -> None:
-        self._best[label].remove(clip)
-        clip.path.unlink(missing_ok=True)
+
+def _same(clip: _Clip, other: _Clip, seconds: float) -> bool:
+    """Whether windows of this length overlap or touch; a millisecond is what a name's rounding takes."""
+    return clip.source == other.source and abs(clip.start - other.start) <= seconds + 1e-3
 
 
 def file_name(score: float, source: str, start: float) -> str:
     """`0.9312 source 12.500s.flac`: by these names the best come last, or first."""
-    return f"{score:.4f} {safe(source)[-100:]} {start:.3f}s.flac"
+    name = safe(source).encode()[-_LONGEST:].decode(errors="ignore")
+    return f"{score:.4f} {name} {start:.3f}s.flac"
 
 
 def save(path: Path, wave: np.ndarray, sample_rate: int) -> None:
@@ -89,7 +88,12 @@ def save(path: Path, wave: np.ndarray, sample_rate: int) -> None:
 def _found(folder: Path) -> list[_Clip]:
     """The clips that lie in a label's folder."""
     there = sorted(folder.glob("*.flac")) if folder.is_dir() else []
-    return [_Clip(float(match[1]), path) for path in there if (match := _SCORE.match(path.name))]
+    return [_clip(path) for path in there if _NAME.fullmatch(path.name)]
+
+
+def _clip(path: Path) -> _Clip:
+    score, source, start = _NAME.fullmatch(path.name).groups()  # type: ignore[union-attr]
+    return _Clip(float(score), source, float(start), path)
 
 
 def safe(text: str) -> str:

@@ -188,7 +188,8 @@ class _Listener:
         """Write the events of all blocks that come, tell what was wrong, and give the seconds that were heard."""
         stream = self._recognizer.stream(sample_rate)
         if self._clips is not None:
-            stream.keep = partial(self._clips.keep, place.source)
+            began = place.time(0.0) if live else None  # seconds of another day are other seconds
+            stream.keep = partial(self._clips.keep, place.source + (f" {began:%Y%m%d_%H%M%S}" if began else ""))
         ends: list[audio.AudioError] = []
         heard = stream.listen(self._telling(_until_bad(blocks, ends), stream, place, live))
         for event in self._recognizer.events(heard, **self._thresholds):
