@@ -8,7 +8,6 @@ efficient integer-arithmetic-only inference"), batch normalization folded into t
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any
@@ -16,8 +15,8 @@ from typing import Any
 import numpy as np
 
 from ossicle.deploy.bundle import Recognizer
+from ossicle.deploy.folding import LAYERS, advance, fold, giving, is_thin, settle
 
-LAYERS = ("Conv", "Gemm", "MatMul")
 QUANTIZED = (*LAYERS, "Add", "Relu", "MaxPool", "AveragePool", "GlobalAveragePool", "Concat")
 MARGIN = 0.01
 """What 8 bit may cost of a score from 0 to 1."""
@@ -101,7 +100,7 @@ def _costs(
 class _Draft:
     """A model with batch normalization folded, and the range of every value that could be kept in 8 bit.
 
-    `layers` are those with weights of their own: what they are told as, and their node's name.
+    `layers` are those with weights of their own that 8 bit may be worth: what they are told as, and their node's name.
     """
 
     def __init__(self, model: bytes, given: Sequence[Mapping[str, np.ndarray]]) -> None:
@@ -111,7 +110,8 @@ class _Draft:
         ears = _frontend(self.proto.graph)
         settle(self.proto, ears, given[0])
         fold(self.proto.graph)
-        held = {each.name for each in self.proto.graph.initializer}
+        advance(self.proto.graph)
+        held = {each.name: each.dims for each in self.proto.graph.initializer}
         ends = ears | _behind(self.proto.graph, "feature")
         self.nodes = [
             node for node in self.proto.graph.node if node.op_type in QUANTIZED and node.output[0] not in ends
@@ -119,7 +119,7 @@ class _Draft:
         self.layers: dict[str, str] = {}
         for node in self.nodes:
             own = [name for name in node.input if name in held]
-            if node.op_type in LAYERS and own:
+            if node.op_type in LAYERS and own and not is_thin(node, held[own[0]]):
                 self.layers[own[0].removeprefix("classifier.").removesuffix(".weight")] = node.name
         self.ranges = self._ranges(given)
 
@@ -128,7 +128,7 @@ class _Draft:
         inside = {name for node in self.nodes for name in (*node.input, *node.output)}
         known = {each.name for each in (*self.proto.graph.initializer, *self.proto.graph.input)}
         asked = sorted(inside - known - {""})
-        session = _giving(self.proto, asked)
+        session = giving(self.proto, asked)
         found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         for each in given:
             for name, value in zip(asked, session.run(asked, dict(each)), strict=True):
@@ -167,102 +167,17 @@ class _Draft:
         return bytes(made.SerializeToString())
 
     def _with_neighbors(self, named: Set[str]) -> list[str]:
-        """These layers, and the nodes between them that neither hear nor feed a layer that stays in float."""
+        """These layers, and the nodes behind and between them that touch no layer that stays in float."""
         apart = [node for node in self.nodes if node.op_type in LAYERS and node.name not in named]
         touched = {name for node in apart for name in (*node.input, *node.output)}
-        between = [node for node in self.nodes if node.op_type not in LAYERS]
-        free = [node.name for node in between if touched.isdisjoint((*node.input, *node.output))]
-        return [*named, *free]
-
-
-def _giving(proto: Any, names: Sequence[str]) -> Any:
-    """A session of the graph as it stands that gives these values too."""
-    import onnx
-    import onnxruntime
-
-    whole = onnx.ModelProto()
-    whole.CopyFrom(proto)
-    there = {each.name for each in whole.graph.output}
-    whole.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in there)
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    return onnxruntime.InferenceSession(whole.SerializeToString(), options, providers=["CPUExecutionProvider"])
-
-
-def settle(proto: Any, ears: Set[str], given: Mapping[str, np.ndarray]) -> None:
-    """Store what layers behind the front end (`ears`) multiply with, wherever the graph works it out from constants."""
-    from onnx import numpy_helper
-
-    open_ = {each.name for each in proto.graph.input}
-    for node in proto.graph.node:  # in the order of computation
-        told = node.input[:1] if node.op_type == "CastLike" else node.input  # of the other only the type counts
-        open_.update(node.output if open_.intersection(told) else ())
-    held = {each.name for each in proto.graph.initializer}
-    settled = (*LAYERS, "BatchNormalization")
-    layers = [node for node in proto.graph.node if node.op_type in settled and node.output[0] not in ears]
-    fixed = sorted({name for node in layers for name in node.input} - open_ - held - {""})
-    found = _giving(proto, fixed).run(fixed, dict(given)) if fixed else []
-    for name, value in zip(fixed, found, strict=True):
-        proto.graph.initializer.append(numpy_helper.from_array(value, name))
-    for node in [node for node in proto.graph.node if set(node.output) & set(fixed)]:
-        proto.graph.node.remove(node)
-    _prune(proto.graph)
-
-
-def _prune(graph: Any) -> None:
-    """Leave out what nothing needs."""
-    needed = {each.name for each in graph.output}
-    for node in reversed(list(graph.node)):
-        if needed.intersection(node.output):
-            needed.update(node.input)
-        else:
-            graph.node.remove(node)
-    kept = [each for each in graph.initializer if each.name in needed]
-    del graph.initializer[:]
-    graph.initializer.extend(kept)
-
-
-def fold(graph: Any) -> None:
-    """Fold each batch normalization that alone follows a convolution into that one's weights and bias, in place."""
-    from onnx import numpy_helper
-
-    held = {each.name: each for each in graph.initializer}
-    makers = {name: node for node in graph.node for name in node.output}
-    readers = Counter(name for node in graph.node for name in node.input)
-    for norm in [node for node in graph.node if node.op_type == "BatchNormalization"]:
-        layer = makers.get(norm.input[0])
-        if layer is None or layer.op_type != "Conv":
-            continue
-        own = (*norm.input[1:], *layer.input[1:])
-        if readers[norm.input[0]] != 1 or any(readers[name] != 1 or name not in held for name in own):
-            continue  # another layer hears what is between them, or shares their numbers
-        scale, shift, mean, variance = (numpy_helper.to_array(held[name]) for name in norm.input[1:5])
-        epsilon = next((each.f for each in norm.attribute if each.name == "epsilon"), 1e-5)
-        gain = scale / np.sqrt(variance.astype(np.float64) + epsilon)
-        weight, *bias = (numpy_helper.to_array(held[name]) for name in layer.input[1:])
-        name = layer.input[2] if bias else norm.input[2]
-        _put(held, layer.input[1], weight * gain.reshape(-1, *[1] * (weight.ndim - 1)))
-        _put(held, name, ((bias[0] if bias else 0.0) - mean) * gain + shift)
-        layer.input[2:] = [name]
-        layer.output[0] = norm.output[0]
-        graph.node.remove(norm)
-    _prune(graph)
-
-
-def _put(held: Mapping[str, Any], name: str, value: np.ndarray) -> None:
-    from onnx import numpy_helper
-
-    held[name].CopyFrom(numpy_helper.from_array(value.astype(np.float32), name))
-
-
-def _behind(graph: Any, name: str) -> set[str]:
-    """The names of all that is worked out from a value."""
-    found = {name}
-    for node in graph.node:  # in the order of computation
-        found.update(node.output if found.intersection(node.input) else ())
-    return found - {name}
+        made: set[str] = set()
+        kept = []
+        for node in self.nodes:  # in the order of computation
+            free = made.intersection(node.input) and touched.isdisjoint((*node.input, *node.output))
+            if node.name in named or (free and node.op_type not in LAYERS):
+                kept.append(node.name)
+                made.update(node.output)
+        return kept
 
 
 def _frontend(graph: Any) -> set[str]:
@@ -278,3 +193,11 @@ def _frontend(graph: Any) -> set[str]:
             found.add(name)
             asked.extend(makers[name].input)
     return found
+
+
+def _behind(graph: Any, name: str) -> set[str]:
+    """The names of all that is worked out from a value."""
+    found = {name}
+    for node in graph.node:  # in the order of computation
+        found.update(node.output if found.intersection(node.input) else ())
+    return found - {name}
