@@ -127,10 +127,7 @@ def file(found: Sequence[Found], kind: Literal["svg", "png"], clip: str | None =
 
 
 def _image(axes: Axes, made: Attended) -> None:
-    extent = (0, made.seconds, 0, made.image.shape[0])
-    axes.imshow(figures.tones(made.image), origin="lower", aspect="auto", extent=extent, **figures.EXACT)
-    axes.grid(visible=False)
-    axes.set_yticks([])
+    figures.show(axes, made.image, made.seconds)
     axes.set_xlim(0, made.seconds)
     axes.set_xlabel("time, s")
 

@@ -160,12 +160,18 @@ def spectrogram(
 ) -> Markup:
     """(F, N) levels, or (F, N, 3), as an image over time, lowest at the bottom; `ticks` are (bin, its name)."""
     with drawing(3.4, 1.7, alt, (0.45, 0.42, 0.08, 0.06)) as (axes, made):
-        axes.imshow(tones(image), origin="lower", aspect="auto", extent=(0, seconds, 0, image.shape[0]), **EXACT)
-        axes.grid(visible=False)
+        show(axes, image, seconds)
         axes.set_yticks([place for place, _ in ticks], [name for _, name in ticks])
         axes.set_xlabel("time, s")
         axes.set_ylabel(axis)
     return made[0]
+
+
+def show(axes: Axes, image: np.ndarray, seconds: float) -> None:
+    """(F, N) levels, or (F, N, 3), over time and its bins from below, which are not marked."""
+    axes.imshow(tones(image), origin="lower", aspect="auto", extent=(0, seconds, 0, image.shape[0]), **EXACT)
+    axes.grid(visible=False)
+    axes.set_yticks([])
 
 
 def tones(image: np.ndarray) -> np.ndarray:

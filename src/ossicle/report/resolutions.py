@@ -199,9 +199,6 @@ def file(found: Sequence[Found], kind: Literal["svg", "png"], clip: str | None =
 
 
 def _draw(axes: Axes, one: Seen) -> None:
-    extent = (0, one.seconds, 0, one.image.shape[0])
-    axes.imshow(figures.tones(one.image), origin="lower", aspect="auto", extent=extent, **figures.EXACT)
-    axes.grid(visible=False)
-    axes.set_yticks([])
+    figures.show(axes, one.image, one.seconds)
     axes.set_xticks([0, one.seconds], ["0", f"{one.seconds:.2g} s"])
     axes.set_title(one.title, fontsize=drawing.FONT - 1)
