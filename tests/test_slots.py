@@ -110,7 +110,9 @@ def test_a_damaged_update_is_told_and_the_state_before_it_answers(bundle):
         opened(bundle)
 
 
-@pytest.mark.parametrize("content", ["", "[]", '{"live": "../other", "previous": ""}', '{"live": 3}'])
+@pytest.mark.parametrize(
+    "content", ["", "[]", '{"live": "../other", "previous": ""}', '{"live": 3}', '{"live": ["a"]}']
+)
 def test_a_damaged_pointer_is_told_and_what_was_exported_answers(bundle, content):
     update(bundle, "first")
     (bundle / POINTER).write_text(content)

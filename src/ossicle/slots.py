@@ -38,7 +38,7 @@ def read(folder: str | Path) -> Slots:
         found = Slots(**read_json(path))
     except (ValueError, TypeError) as error:
         raise SlotError(f"{path} does not say which update answers ({error}); delete it, and adapt again") from error
-    if not {found.live, found.previous} <= {EXPORTED, *SLOTS}:
+    if not all(name in (EXPORTED, *SLOTS) for name in (found.live, found.previous)):
         raise SlotError(f"{path} names a folder that is no slot; delete it, and adapt again")
     return found
 

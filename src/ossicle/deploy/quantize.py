@@ -71,7 +71,7 @@ def quantize(
     while layers := [layer for layer in draft.layers if layer not in left]:
         made = draft.quantized(layers)
         score = standard.judge(recognizer(made))
-        if score >= wanted - margin:
+        if score >= wanted - margin - 1e-9:  # exactly the margin is borne, whatever the last bit says
             return Quantized(made, score, wanted, left, standard.told)
         costs = costs or _costs(draft, whole, recognizer, standard.windows[:RANKED])
         worst = max(layers, key=costs.__getitem__)
