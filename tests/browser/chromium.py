@@ -131,6 +131,12 @@ class Chromium:
         chooser = self.call("Runtime.evaluate", expression="document.getElementById('file')")["result"]["objectId"]
         self.call("DOM.setFileInputFiles", files=[str(path)], objectId=chooser)
 
+    def drop(self, *paths: Path) -> None:
+        """Drag files over the page, and let go."""
+        what = {"items": [], "files": [str(path) for path in paths], "dragOperationsMask": 1}
+        for kind in ("dragEnter", "dragOver", "drop"):
+            self.call("Input.dispatchDragEvent", type=kind, x=100, y=100, data=what)
+
     def press(self, key: str) -> None:
         codes = {"Tab": 9, "Enter": 13, " ": 32}
         text = {"Enter": "\r", " ": " "}.get(key)

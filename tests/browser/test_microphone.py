@@ -35,11 +35,12 @@ def heard(loudness_model, tmp_path_factory):
             focus_on(browser, "listen")
             browser.press("Enter")
             browser.until(f"heard.length && heard.at(-1).stop > {SECONDS}")
-            pressed = browser.run("document.getElementById('listen').getAttribute('aria-pressed')")
+            button = browser.run("document.getElementById('listen').textContent")
             browser.press(" ")
             browser.until("document.getElementById('status').textContent.endsWith('heard')")
             asked, errors = browser.requests()[before:], browser.log()
             windows, events, status = browser.run("heard"), browser.run("ended"), browser.status()
+            dropped = drop_while_listening(browser, recording)
         finally:
             browser.close()
     return {
@@ -48,10 +49,23 @@ def heard(loudness_model, tmp_path_factory):
         "windows": windows,
         "events": events,
         "status": status,
-        "pressed": pressed,
+        "button": button,
+        "dropped": dropped,
         "asked": asked,
         "errors": errors,
     }
+
+
+def drop_while_listening(browser, path):
+    """What the page hears of a file that is dropped while the microphone runs, and the button before and after."""
+    button = "document.getElementById('listen').textContent"
+    browser.press(" ")
+    browser.until("document.getElementById('status').textContent == 'Listening' && heard.length > 3")
+    browser.run("ended.length = 0")
+    before = browser.run(button)
+    browser.drop(path)
+    browser.until(f"document.getElementById('status').textContent.startsWith('{path.name}: ')")
+    return {"events": browser.run("ended"), "buttons": [before, browser.run(button)]}
 
 
 def focus_on(browser, name):
@@ -81,10 +95,16 @@ def test_the_sounds_of_the_recording_are_heard_in_their_order(heard):
 
 
 def test_the_keyboard_begins_and_ends_it(heard):
-    assert heard["pressed"] == "true"
+    assert heard["button"] == "Stop"
     assert heard["status"].endswith("heard")
     assert not heard["errors"]
 
 
 def test_while_listening_nothing_is_asked_for_but_the_code_of_the_audio_thread(heard):
     assert {address.rpartition("/")[2] for address in heard["asked"]} <= {"tap.js"}
+
+
+def test_a_file_dropped_while_listening_is_heard_instead(heard):
+    assert heard["dropped"]["buttons"] == ["Stop", "Listen"]
+    told = [(event["label"], round(event["start"], 6)) for event in heard["dropped"]["events"]]
+    assert told == [(event.label, round(event.start, 6)) for event in load(heard["bundle"]).listen(heard["recording"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import threading
 from functools import partial
@@ -13,6 +14,7 @@ import pytest
 import soundfile
 import torch
 
+from ossicle import audio
 from ossicle.deploy.bundle import load
 from ossicle.deploy.config import GOLDEN, MODEL
 from ossicle.deploy.events import events
@@ -81,6 +83,23 @@ def test_a_long_stereo_file_has_the_windows_it_has_in_python(shipped, page, tmp_
     windows = list(load(shipped).stream().listen([wave]))
     assert [(window["start"], window["stop"]) for window in heard] == [(w.start, w.stop) for w in windows]
     assert np.abs(np.array([w["score"] for w in heard]) - [w.score for w in windows]).max() <= TOLERANCE
+
+
+@pytest.mark.parametrize(("rate", "channels", "kind"), [(44_100, 2, "wav"), (16_000, 1, "flac"), (6000, 1, "wav")])
+def test_files_of_other_rates_score_as_in_python(shipped, page, tmp_path, rate, channels, kind):
+    """Noise that is as loud in every octave, as most sound is."""
+    white = np.fft.rfft(np.random.default_rng(rate).normal(0, 1, (channels, 3 * rate + 76)))
+    wave = 10 * np.fft.irfft(white / np.sqrt(np.arange(1, white.shape[1] + 1)))
+    path = tmp_path / f"other.{kind}"
+    soundfile.write(path, wave.T, rate, subtype="PCM_16")
+    recognizer = load(shipped)
+    with audio.Sound(path) as sound:
+        windows = list(recognizer.stream(rate).listen(sound.blocks(channels=recognizer.config.mixing)))
+    heard, _ = hear(page, path)
+    assert [(window["start"], window["stop"]) for window in heard] == [(w.start, w.stop) for w in windows]
+    score = np.array([window["score"] for window in heard])
+    difference = np.abs(score - [window.score for window in windows]).max()
+    assert difference <= TOLERANCE
 
 
 def test_nothing_is_sent_and_nothing_can_be(page, tmp_path):
@@ -156,6 +175,44 @@ def luminance(color):
     """Of an sRGB color of three numbers to 255, as WCAG 2.2 defines it."""
     parts = np.array(color[:3]) / 255
     return np.where(parts <= 0.04045, parts / 12.92, ((parts + 0.055) / 1.055) ** 2.4) @ [0.2126, 0.7152, 0.0722]
+
+
+def test_the_rate_in_a_file_is_found(loud_page, tmp_path):
+    page, _ = loud_page
+    for name, kind in [("a.wav", "FLOAT"), ("a.wav", "PCM_24"), ("a.flac", "PCM_16"), ("a.ogg", "VORBIS")]:
+        soundfile.write(tmp_path / name, np.zeros(3000), 11_025, subtype=kind)
+        content = base64.b64encode((tmp_path / name).read_bytes()).decode()
+        script = f"""import("/web/sound.js").then(({{ decoded }}) => decoded(new File(
+            [Uint8Array.from(atob("{content}"), (c) => c.charCodeAt(0))], "a"), 8000)).then(({{ rate }}) => rate)"""
+        assert page.run(script) == 11_025
+
+
+def test_dropped_files(loud_page, tmp_path):
+    page, _ = loud_page
+    long = write(tmp_path / "long.wav", np.full((1, 60 * RATE), 0.9, np.float32))
+    short = write(tmp_path / "short.wav", np.zeros((1, RATE), np.float32))
+    page.run("heard.length = ended.length = 0")
+    page.drop(long)
+    page.drop(short)
+    page.until("document.getElementById('status').textContent.startsWith('short.wav: ')")
+    rows = page.run("[...document.querySelectorAll('#events tr')].map(row => row.dataset.label)")
+    assert rows == ["quiet"], "of two at once the last is heard, and nothing of the first is shown with it"
+    page.drop(short, long)
+    page.until("document.getElementById('status').textContent.endsWith('1 more left out')")
+    page.drop(long)
+    page.until("document.getElementById('status').textContent == 'Hearing long.wav'")
+    page.run("document.getElementById('listen').click()")
+    page.until("/^long.wav: .* of 1:00.0 heard$/.test(document.getElementById('status').textContent)")
+    assert page.run("document.getElementById('listen').textContent") == "Listen"
+
+
+@pytest.mark.parametrize("content", [b"", b"RIFF", b"no sound " * 20, b"RIFF\0\0\0\0WAVEfmt " + b"\xff" * 40])
+def test_what_is_no_sound_does_not_end_the_page(loud_page, tmp_path, content):
+    page, _ = loud_page
+    (tmp_path / "a.wav").write_bytes(content)
+    page.drop(tmp_path / "a.wav")
+    page.until("document.getElementById('status').textContent == 'a.wav is no sound that this browser can read'")
+    assert page.run("document.getElementById('listen').textContent") == "Listen"
 
 
 def test_a_file_that_is_no_sound_is_a_sentence(loud_page, tmp_path):

@@ -17,6 +17,7 @@ NAMES = (
     "events.js",
     "hearing.js",
     "model.js",
+    "resample.js",
     "sound.js",
     "spectrogram.js",
     "stream.js",

@@ -6,8 +6,9 @@ const WAITING = 10; // seconds; where a microphone brings more than can be heard
 
 export class Hearing {
   // `told` is called after every window with {start, stop, wave, anew, score}, the events that ended, and this Hearing.
-  constructor({ config, score }, told) {
-    this.stream = new Stream(config);
+  // Samples come at `rate`, by default the model's own.
+  constructor({ config, score }, told, rate) {
+    this.stream = new Stream(config, rate);
     this.events = new Events(config.labels, config.thresholds);
     Object.assign(this, { score, told, done: Promise.resolve(), waiting: 0, missed: 0, gap: false });
     this.most = Math.max(2, Math.ceil((WAITING * config.sample_rate) / config.hop));

@@ -39,7 +39,8 @@ function showScores(score) {
       const on = Array.isArray(thresholds.on) ? thresholds.on[index] : thresholds.on;
       const bar = made("span", { className: "bar" }, made("i"), made("b"));
       bar.firstChild.style.width = `${100 * score[index]}%`;
-      bar.lastChild.style.left = `${100 * on}%`;
+      if (on <= 1) bar.lastChild.style.left = `${100 * on}%`;
+      else bar.lastChild.remove(); // never told
       const label = made("span", { className: "label", textContent: labels[index], title: labels[index] });
       const row = made("li", { className: score[index] >= on ? "on" : "" }, label, bar, percent(score[index]));
       row.dataset.score = score[index];
@@ -62,102 +63,111 @@ function showEvents(ended, open) {
   while (body.rows.length > EVENTS) body.lastChild.remove();
 }
 
-// A page around this one may listen too: every window is an event of the document.
-function told(window, ended, { events }) {
-  if (window) showScores(window.score);
-  showEvents(ended, events.open);
-  document.dispatchEvent(new CustomEvent("ossicle", { detail: { window, ended } }));
+// One thing is heard at a time, and the last that was asked for. Until `stop`, `source` hears what it hears.
+async function hear(source) {
+  current?.stop();
+  const run = { going: true, hearing: null, stop: () => (run.going = false) };
+  current = run;
+  button("Stop");
+  let text;
+  try {
+    text = await source(run);
+  } catch (error) {
+    text = error.message;
+  }
+  run.going = false;
+  if (current !== run) return;
+  current = null;
+  button("Listen");
+  say([text, ...faults(run.hearing)].join("; "));
 }
 
-function begin(seconds) {
-  current?.stop();
+function button(text) {
+  part("listen").textContent = text;
+  part("listen").classList.toggle("going", text === "Stop");
+}
+
+function faults(hearing) {
+  if (!hearing) return [];
+  const { missed, stream } = hearing;
+  const told = [missed && `${missed} windows came too fast and were not heard`];
+  told.push(stream.broken && `${stream.broken} samples were no sound and were heard as silence`);
+  return told.filter(Boolean);
+}
+
+// A cleared page, and samples at `rate` are heard on it; the picture has room for so many seconds.
+function begin(run, rate, seconds) {
   part("events").replaceChildren();
   part("scores").replaceChildren();
   part("span").textContent = `the last ${LIVE} s`;
-  const { sample_rate: rate } = model.config;
-  const picture = new Spectrogram(part("spectrogram"), rate, seconds);
-  const hearing = new Hearing(model, told);
-  const run = { hearing, picture, going: true, stop: () => (run.going = false) };
-  current = run;
-  return run;
-}
-
-function finish(run, text) {
-  if (current !== run) return;
-  current = null;
-  const { missed, stream } = run.hearing;
-  const faults = [missed && `${missed} windows came too fast and were not heard`];
-  faults.push(stream.broken && `${stream.broken} samples were no sound and were heard as silence`);
-  say([text, ...faults.filter(Boolean)].join("; "));
-  part("listen").textContent = "Listen";
-  part("listen").setAttribute("aria-pressed", "false");
-}
-
-async function hearFile(file) {
-  current?.stop();
-  say(`Reading ${file.name}`);
-  const { sample_rate: rate, hop } = model.config;
-  const waves = await decoded(file, rate);
-  const whole = clock(waves[0].length / rate);
-  const run = begin(Math.max(waves[0].length / rate, 0.1));
-  say(`Hearing ${file.name}`);
-  for (let at = 0; at < waves[0].length && run.going; at += hop) {
-    const block = waves.map((wave) => wave.subarray(at, at + hop));
-    run.picture.push(block[0]);
-    await run.hearing.push(block);
-    part("span").textContent = `${clock(run.hearing.stream.seconds)} of ${whole}, from left to right`;
-  }
-  if (!run.going) return;
-  await run.hearing.end();
-  finish(run, `${file.name}: ${whole} heard`);
-}
-
-async function hearMicrophone() {
-  const run = begin(LIVE);
-  say("Asking for the microphone");
-  const failed = (error) => {
-    run.stop();
-    finish(run, `The microphone cannot be heard: ${error.message}`);
+  const picture = new Spectrogram(part("spectrogram"), model.config.sample_rate, seconds);
+  // A page around this one may listen too: every window is an event of the document.
+  const told = (window, ended, { events }) => {
+    if (current !== run) return;
+    if (window) showScores(window.score);
+    showEvents(ended, events.open);
+    document.dispatchEvent(new CustomEvent("ossicle", { detail: { window, ended } }));
   };
-  try {
-    const release = await microphone(
-      model.config,
-      (waves) => {
-        if (!run.going) return;
-        run.picture.push(waves[0]);
-        run.hearing.push(waves).catch(failed);
-      },
-      () => failed(new Error("it was taken away")),
-    );
-    run.stop = () => {
-      if (!run.going) return;
-      run.going = false;
-      release();
-      run.hearing.end().then(() => finish(run, `${clock(run.hearing.stream.seconds)} heard`), failed);
-    };
-    if (current !== run) return void run.stop();
-  } catch (error) {
-    return void failed(error);
+  run.hearing = new Hearing(model, told, rate);
+  run.hearing.stream.shown = (wave) => picture.push(wave);
+}
+
+const file = (first, others) => async (run) => {
+  say(`Reading ${first.name}`);
+  const { waves, rate } = await decoded(first, model.config.sample_rate);
+  if (current !== run) return "";
+  const { length } = waves[0];
+  const whole = clock(length / rate);
+  begin(run, rate, Math.max(length / rate, 0.1));
+  const { stream } = run.hearing;
+  say(`Hearing ${first.name}`);
+  for (let at = 0; at < length && run.going; at += rate) {
+    await run.hearing.push(waves.map((wave) => wave.subarray(at, at + rate)));
+    part("span").textContent = `${clock(stream.seconds)} of ${whole}, from left to right`;
   }
-  say("Listening");
-  part("listen").textContent = "Stop";
-  part("listen").setAttribute("aria-pressed", "true");
+  await run.hearing.end();
+  const heard = stream.arrived < length ? `${clock(stream.seconds)} of ${whole}` : whole;
+  return `${first.name}: ${heard} heard${others ? `; one file at a time: ${others} more left out` : ""}`;
+};
+
+async function ear(run) {
+  say("Asking for the microphone");
+  try {
+    const { rate, hear, release } = await microphone(model.config);
+    await new Promise((resolve, reject) => {
+      run.stop = resolve;
+      if (!run.going) return resolve();
+      begin(run, rate, LIVE);
+      say("Listening");
+      const push = (waves) => run.hearing.push(waves).catch(reject);
+      hear(push, () => reject(new Error("it was taken away")));
+    }).finally(release);
+  } catch (error) {
+    return `The microphone cannot be heard: ${error.message}`;
+  } finally {
+    if (current === run) await run.hearing?.end();
+  }
+  return run.hearing ? `${clock(run.hearing.stream.seconds)} heard` : "Not listening";
 }
 
-function take(file) {
-  if (file && model) hearFile(file).catch((error) => say(error.message));
+let early = []; // files that came before the model
+
+function take([first, ...others]) {
+  if (!first) return;
+  if (model) hear(file(first, others.length));
+  else early = [first, ...others];
 }
 
-part("listen").onclick = () => (part("listen").getAttribute("aria-pressed") === "true" ? current.stop() : hearMicrophone());
+part("listen").onclick = () => (current ? current.stop() : hear(ear));
 part("choose").onclick = () => part("file").click();
 part("file").onchange = ({ target }) => {
-  take(target.files[0]);
+  take(target.files);
   target.value = "";
 };
 document.ondragover = (event) => event.preventDefault();
 document.ondrop = (event) => {
   event.preventDefault();
-  take(event.dataTransfer.files[0]);
+  take(event.dataTransfer.files);
 };
 
 say("Fetching the model");
@@ -166,6 +176,7 @@ try {
   describe(model.config);
   for (const id of ["listen", "choose"]) part(id).disabled = false;
   say("Ready");
+  take(early);
 } catch (error) {
   part("about").textContent = "";
   say(`This page cannot listen: ${error.message}`);

@@ -1,4 +1,5 @@
-// Samples -> windows, where deploy/stream.py of ossicle would put them: the same places, the same bits.
+// Samples -> windows, where deploy/stream.py of ossicle would put them: the same places, and without conversion the same bits.
+import { Resampler } from "./resample.js";
 
 const IMPLAUSIBLE = 100; // +40 dB of full scale
 
@@ -13,26 +14,45 @@ export function mixed(waves, channels) {
 }
 
 export class Stream {
-  // `config` is the bundle's: sample_rate, channels, window and hop (samples), policy ("repeat" or "zero").
-  constructor(config) {
-    Object.assign(this, { config, base: 0, filled: 0, next: 0, broken: 0 });
-    this.buffer = Array.from({ length: config.channels }, () => new Float32Array(2 * config.window));
+  // `config` is the bundle's: sample_rate, channels, window and hop (samples), policy ("repeat" or "zero"). Samples come
+  // at `rate`; `shown`, where it is set, is given the first channel of what the model hears.
+  constructor(config, rate = config.sample_rate) {
+    const { window, channels, sample_rate } = config;
+    Object.assign(this, { config, rate, base: 0, filled: 0, next: 0, broken: 0, arrived: 0, shown: null });
+    this.buffer = Array.from({ length: channels }, () => new Float32Array(2 * window));
+    const resamplers = Array.from({ length: channels }, () => new Resampler(rate, sample_rate));
+    this.resamplers = rate === sample_rate ? null : resamplers;
   }
 
   get seconds() {
-    return (this.base + this.filled) / this.config.sample_rate;
+    return this.arrived / this.rate;
   }
 
-  // One Float32Array a channel, of any length -> the windows that became whole: {start, stop, wave}, in seconds, the
-  // wave's channels one after the other. Samples that are no sound are heard as zeros and counted in `broken`.
+  // One Float32Array a channel, any number of samples -> the windows {start, stop, wave, anew} that became whole.
   push(waves) {
-    const { window, hop, channels } = this.config;
-    waves = mixed(waves, channels);
+    const whole = mixed(waves, this.config.channels).map((wave) => this.#mended(wave));
+    this.arrived += whole[0].length;
+    return this.#take(this.resamplers?.map((resampler, channel) => resampler.push(whole[channel])) ?? whole);
+  }
+
+  // The sound has ended: the windows that its last samples make.
+  flush() {
+    const windows = this.resamplers ? this.#take(this.resamplers.map((resampler) => resampler.flush())) : [];
+    const { window, hop } = this.config;
+    const length = this.base + this.filled;
+    const covered = this.next ? this.next - hop + window : 0;
+    if (covered < length) windows.push(this.#cut(Math.max(0, length - window)));
+    return windows;
+  }
+
+  #take(waves) {
+    const { window, hop } = this.config;
     const windows = [];
+    this.shown?.(waves[0]);
     for (let at = 0; at < waves[0].length; ) {
       if (this.filled === 2 * window) this.#letGo();
       const count = Math.min(waves[0].length - at, 2 * window - this.filled);
-      this.buffer.forEach((kept, channel) => this.#copy(waves[channel].subarray(at, at + count), kept));
+      this.buffer.forEach((kept, channel) => kept.set(waves[channel].subarray(at, at + count), this.filled));
       at += count;
       this.filled += count;
       for (; this.next + window <= this.base + this.filled; this.next += hop) windows.push(this.#cut(this.next));
@@ -40,20 +60,12 @@ export class Stream {
     return windows;
   }
 
-  // The sound has ended: the window that ends with it, where the others left a tail.
-  flush() {
-    const { window, hop } = this.config;
-    const length = this.base + this.filled;
-    const covered = this.next ? this.next - hop + window : 0;
-    return covered < length ? [this.#cut(Math.max(0, length - window))] : [];
-  }
-
-  #copy(wave, kept) {
-    for (let i = 0; i < wave.length; i++) {
-      const sound = Math.abs(wave[i]) <= IMPLAUSIBLE; // false for NaN
+  #mended(wave) {
+    return wave.map((value) => {
+      const sound = Math.abs(value) <= IMPLAUSIBLE; // false for NaN
       if (!sound) this.broken++;
-      kept[this.filled + i] = sound ? wave[i] : 0;
-    }
+      return sound ? value : 0;
+    });
   }
 
   #letGo() {
