@@ -10,11 +10,23 @@ from collections.abc import Sequence
 from cyclopts import CycloptsError
 
 from ossicle import distributed
-from ossicle.cli import device, hearing, learning, reviewing, searching, serving, tuning, using
+from ossicle.cli import adapting, device, hearing, learning, reviewing, searching, serving, tuning, using
 from ossicle.cli.app import INTERRUPTED, PIPE_CLOSED, REFUSED, STOPPED, app
 from ossicle.sentences import sentence
 
-__all__ = ["app", "device", "hearing", "learning", "main", "reviewing", "searching", "serving", "tuning", "using"]
+__all__ = [
+    "adapting",
+    "app",
+    "device",
+    "hearing",
+    "learning",
+    "main",
+    "reviewing",
+    "searching",
+    "serving",
+    "tuning",
+    "using",
+]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -74,6 +74,9 @@ def _worth(config: Config) -> Iterator[str]:
         yield f"On {test['clips']} test clips, opened {test['openings']} time(s): {_scores(test)}"
     if not found and not known.get("evaluation"):
         yield "Nothing says how well it does: no clips were held out, or nobody asked"
+    for update in known.get("adapted", []):
+        taught = ", ".join(f"{count} of '{label}'" for label, count in update["clips"].items())
+        yield f"Taught new clips on {update['when'][:10]} ({taught}); the numbers above are from before that"
     yield by_int8(config)
     yield "Written with " + ", ".join(f"{name} {version}" for name, version in config.versions.items())
 
