@@ -8,44 +8,29 @@ from __future__ import annotations
 
 import numpy as np
 
-from ossicle.data.dealing import deal
 from ossicle.evaluate.measures import as_table, knn, known, linear_probe
 
 NEIGHBORS = 20
-FOLDS = 5
+"""How many are asked. Chosen by `benchmarks/review.py --choose`."""
 
 
 def opinions(feature: np.ndarray, target: np.ndarray, group: np.ndarray, *, classes: int) -> np.ndarray:
-    """(n, D) features, their targets, (n,) recordings -> (n, K) float32: the mean of two opinions of other recordings.
+    """(n, D) features, their targets, (n,) recordings -> (n, K) float32: shares of the votes of the nearest clips.
 
-    One is the weighted vote of the nearest clips (Wu et al. 2018, section 3.4); the other is told by linear probes,
-    each fitted without a fifth of the recordings and asked about those (Northcutt et al. 2021, "Confident learning",
-    section 3). Rows of unknown target are asked, not heard. ValueError where fewer than two recordings are known.
+    A neighbor of cosine s votes with exp(s / 0.07) (Wu et al. 2018, section 3.4; on wrong labels Bahri et al. 2020,
+    "Deep k-NN for noisy labels"). None is of the clip's own recording, nor of unknown target. ValueError where all
+    are unknown.
     """
-    vote = knn(feature, target, feature, classes=classes, k=NEIGHBORS, groups=(group, group))
-    fold = _folds(target, group, classes)
-    probed = np.zeros_like(vote)
-    for one in np.unique(fold):
-        asked = fold == one
-        probed[asked] = linear_probe(feature[~asked], target[~asked], feature[asked], classes=classes)
-    return (vote + probed) / 2
+    return knn(feature, target, feature, classes=classes, k=NEIGHBORS, groups=(group, group))
 
 
 def told_by(feature: np.ndarray, target: np.ndarray, asked: np.ndarray, *, classes: int) -> np.ndarray:
-    """(n, D) features, their targets, (m, D) features of other recordings -> (m, K) float32, the same two opinions."""
+    """(n, D) features, their targets, (m, D) features of other recordings -> (m, K) float32: shares of belief.
+
+    The mean of the nearest clips' votes and of a linear probe: few labels make votes alone too sure.
+    """
     vote = knn(feature, target, asked, classes=classes, k=NEIGHBORS)
     return (vote + linear_probe(feature, target, asked, classes=classes)) / 2
-
-
-def _folds(target: np.ndarray, group: np.ndarray, classes: int) -> np.ndarray:
-    """(n,) one of five folds for each clip, no recording in two, each class spread evenly."""
-    names, recording = np.unique(group, return_inverse=True)
-    counts, told = np.zeros((len(names), classes + 1)), known(target)
-    np.add.at(counts[:, :classes], recording[told], as_table(target[told], classes))
-    counts[:, classes] = np.bincount(recording, minlength=len(names))  # those without labels are asked too
-    if len(np.unique(group[told])) < 2:
-        raise ValueError("fewer than two recordings have labels: there is no other to ask about any of them")
-    return deal(counts, np.random.default_rng(0).random(len(names)), min(FOLDS, len(names)))[recording]
 
 
 def recordings(target: np.ndarray, group: np.ndarray, *, classes: int) -> np.ndarray:
@@ -60,8 +45,8 @@ def recordings(target: np.ndarray, group: np.ndarray, *, classes: int) -> np.nda
 def doubt(opinion: np.ndarray, target: np.ndarray) -> np.ndarray:
     """(n, K) opinions, targets -> (n,) from 0 to 1: how little is believed of the label given; NaN where unknown.
 
-    That is 1 - p of the given class (Northcutt et al. 2021: self-confidence). Of several labels it is the largest of
-    1 - p over the classes that are there and p over those that are not.
+    That is 1 - p of the class given (Northcutt et al. 2021, "Confident learning": self-confidence). Of several labels
+    it is the largest of 1 - p over the classes that are there and p over those that are not.
     """
     told = known(target)
     truth = as_table(target[told], opinion.shape[1]) > 0.5

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from ossicle import audio, draw, material, recipe
 from ossicle.data.cache import Cache
@@ -19,6 +20,7 @@ from ossicle.data.loader import Source, prepare
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.datasets import DATASETS, cut, load
 from ossicle.evaluate import embed
+from ossicle.evaluate.measures import correct
 from ossicle.field.doubt import doubt, opinions, recordings, told_by
 from ossicle.field.page import Card, publish
 from ossicle.field.suggest import openness, suggest
@@ -33,6 +35,8 @@ LIKELY = 4
 """How many labels a clip is offered."""
 ENOUGH = 5
 """Recordings of a class, under which its labels say little about one another."""
+BY_HEART = 0.98
+"""The share of labels that a classifier tells as given, above which it may have learned wrong ones too."""
 
 
 class ReviewError(ValueError):
@@ -191,5 +195,15 @@ def _caveats(known: _Heard, model: Backbone | Classifier) -> Iterator[str]:
     elif few:
         said = f"{few[0]} and {len(few) - 1} more have" if few[1:] else f"{few[0]} has"
         yield f"{said} fewer than {ENOUGH} recordings with a label: doubts of them say little"
-    if isinstance(model, Classifier):
-        yield "the model learned the labels that are doubted here, wrong ones too: an encoder's run finds more of them"
+    if isinstance(model, Classifier) and model.labels == part.classes and (fits := _fits(model, known)) > BY_HEART:
+        yield (
+            f"the model tells {percent(fits)} of these labels as they are given, wrong ones too if it learned them by "
+            "heart: the run of an encoder that learned from no labels may find others"
+        )
+
+
+def _fits(model: Classifier, known: _Heard) -> float:
+    """The share of the labels given that a classifier tells from its features."""
+    with torch.no_grad():
+        probability = model.probability(model.head(torch.from_numpy(known.feature))).numpy()
+    return float(correct(probability, known.part.targets()).mean())

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
+CLEAR = 0.01
+"""What a sound counts at least, however clear it is what it is."""
 ALIKE = 1e-4
-"""The distance, 1 - cosine, up to which two sounds are one: who has heard the one has heard the other."""
+"""The gain up to which a sound tells nothing new: who has heard those taken has heard it."""
+ASKED = 2048
+"""How many sounds speak for all where there are more."""
 
 
 def openness(opinion: np.ndarray, *, several: bool = False) -> np.ndarray:
@@ -15,10 +19,10 @@ def openness(opinion: np.ndarray, *, several: bool = False) -> np.ndarray:
     1 - |2 p - 1|. 1 where there is nothing to choose between.
     """
     opinion = opinion.astype(np.float64)
-    if several:
-        return (1.0 - np.abs(2.0 * opinion - 1.0)).max(1, initial=0.0)
-    if opinion.shape[1] < 2:
+    if opinion.shape[1] < (1 if several else 2):
         return np.ones(len(opinion))
+    if several:
+        return (1.0 - np.abs(2.0 * opinion - 1.0)).max(1)
     second, first = np.sort(opinion, axis=1)[:, -2:].T
     return 1.0 - (first - second)
 
@@ -26,20 +30,26 @@ def openness(opinion: np.ndarray, *, several: bool = False) -> np.ndarray:
 def suggest(weight: np.ndarray, feature: np.ndarray, known: np.ndarray, count: int) -> np.ndarray:
     """(m,) weights, (m, D) features, (n, D) features of what has a label -> at most `count` rows of m, in turn.
 
-    Each is the row whose weight times its distance to the nearest of those known, and of those taken before, is the
-    largest: the greedy cover of Sener and Savarese (2018, algorithm 1) drawn to where the answer is open. Distance is
-    1 - cosine. Of sounds that are alike one is taken, and of those that are like a known one none.
+    Each is the row by which the sum over all sounds of weight times cosine to the nearest that has a label, or was
+    taken, grows most: greedy facility location (Wei, Iyer and Bilmes 2015, "Submodularity in data subset selection and
+    active learning", section 4), where sounds of which it is open what they are count for more. So one is taken out of
+    the midst of many that are alike, not twice, and not where a known one is.
     """
-    unit, near = _unit(feature), _unit(known)
-    far = 1.0 - (unit @ near.T).max(1) if len(near) else np.ones(len(unit))
+    unit = _unit(feature)
+    rows = np.unique(np.linspace(0, len(unit) - 1, min(len(unit), ASKED)).astype(int)) if len(unit) else np.arange(0)
+    cosine, weight = unit[rows] @ unit.T, np.maximum(weight[rows], CLEAR)
+    near = (unit[rows] @ _unit(known).T).max(1, initial=0.0)
     taken: list[int] = []
-    while len(taken) < count and (far > ALIKE).any():
-        best = int(np.argmax(np.where(far > ALIKE, weight * far, -1.0)))
+    while len(taken) < min(count, len(unit)):
+        gain = weight @ np.maximum(cosine - near[:, None], 0.0)
+        best = int(gain.argmax())
+        if gain[best] <= ALIKE:
+            break
         taken.append(best)
-        far = np.minimum(far, 1.0 - unit @ unit[best])
+        near = np.maximum(near, cosine[:, best])
     return np.array(taken, dtype=np.int64)
 
 
 def _unit(feature: np.ndarray) -> np.ndarray:
-    feature = feature.astype(np.float64)
+    feature = feature.astype(np.float32)
     return feature / np.maximum(np.linalg.norm(feature, axis=1, keepdims=True), 1e-12)
