@@ -94,6 +94,8 @@ def opened(folder: str | Path, *, hop: float | None = None, int8: bool = False, 
     hop leaves gaps.
     """
     folder = Path(folder)
+    if not folder.is_dir():
+        raise SearchError(f"{folder} is not there: give the folder of a bundle, a run or a model")
     if is_run(folder) or (folder / "model.safetensors").is_file():
         if int8:
             raise SearchError(f"{folder} is no bundle, and only these have a model of 8 bit: leave out --int8")
