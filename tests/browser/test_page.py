@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import base64
 import json
+import shutil
 import threading
+from dataclasses import replace
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from unittest.mock import patch
@@ -14,11 +16,12 @@ import pytest
 import soundfile
 import torch
 
-from ossicle import audio
+from ossicle import audio, slots
 from ossicle.deploy.bundle import load
-from ossicle.deploy.config import GOLDEN, MODEL
+from ossicle.deploy.config import GOLDEN, MODEL, file_entry, opened
 from ossicle.deploy.events import events
 from ossicle.deploy.export import export
+from ossicle.deploy.head import Head, head, with_head
 from ossicle.deploy.stream import Stream, Window
 from ossicle.deploy.web import publish
 from ossicle.model import Backbone, Classifier
@@ -272,16 +275,43 @@ def test_a_tone_is_in_its_place_and_0_db(loud_page):
     assert powers == pytest.approx(wanted, abs=1e-8)
 
 
-def test_a_published_folder_needs_only_a_web_server(shipped, browser):
-    publish(shipped)
-    how = partial(SimpleHTTPRequestHandler, directory=shipped.parent)
+def static(folder, browser):
+    """What the page of a published folder says it tells, by a web server that knows nothing of it."""
+    how = partial(SimpleHTTPRequestHandler, directory=folder.parent)
     with patch.object(SimpleHTTPRequestHandler, "log_message"), ThreadingHTTPServer(("127.0.0.1", 0), how) as server:
         thread = threading.Thread(target=server.serve_forever)
         thread.start()
-        ready(browser, f"http://localhost:{server.server_port}/{shipped.name}/")
+        ready(browser, f"http://localhost:{server.server_port}/{folder.name}/")
         server.shutdown()
         thread.join()
-    assert "dog, rain, clock" in browser.run("document.getElementById('about').textContent")
+    return browser.run("document.getElementById('about').textContent")
+
+
+def test_a_published_folder_needs_only_a_web_server(shipped, browser):
+    publish(shipped)
+    assert "dog, rain, clock" in static(shipped, browser)
+
+
+def test_a_published_page_goes_along_with_an_update(shipped, browser, tmp_path):
+    folder = tmp_path / "bundle"
+    shutil.copytree(shipped, folder)
+    publish(folder)
+    config, files = opened(folder)
+    old = head(files[MODEL])
+    files[MODEL] = with_head(files[MODEL], Head(np.vstack([old.weight, old.weight[:1]]), np.append(old.bias, 0)))
+
+    def fill(place):
+        for name, content in files.items():
+            (place / name).write_bytes(content)
+        entries = {name: file_entry(content) for name, content in files.items()}
+        replace(config, labels=(*config.labels, "owl"), files=entries).write(place)
+
+    slots.update(folder, fill, live="")
+    publish(folder)
+    assert "dog, rain, clock, owl" in static(folder, browser)
+    with served(folder) as address:
+        ready(browser, address)
+        assert "owl" in browser.run("document.getElementById('about').textContent")
 
 
 def test_a_changed_model_is_refused_by_the_page(loudness_model, browser, tmp_path):
