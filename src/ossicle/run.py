@@ -5,7 +5,7 @@ log.jsonl                                one line a row; cut back to the checkpo
 checkpoints/000001/ ...                  the newest and the one before it
 changes.jsonl                            what was allowed to differ on a resume, if anything
 result.json lock.json                    there when the run is finished, and while a process is at work
-clips.csv                                there where a list was made of what it learns from
+clips.csv head/                          what it was made to learn from and begin with, where it was taught
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ossicle.recipe import completed
 if TYPE_CHECKING:
     from torch import Tensor
 
-PARTS, CLIPS = ("recipe", "data", "environment"), "clips.csv"
+PARTS, CLIPS, HEAD = ("recipe", "data", "environment"), "clips.csv", "head"
 _KIND = "checkpoint of a run"
 
 
@@ -108,7 +108,7 @@ class Run:
             raise RunError(f"{self.folder} is a file, and a run is a folder. Choose another name.")
         if is_run(self.folder) or not self.folder.exists():
             return
-        ours = {"bad_files.jsonl", CLIPS, "data.json", "environment.json", "lock.json"}
+        ours = {"bad_files.jsonl", CLIPS, HEAD, "data.json", "environment.json", "lock.json"}
         names = {item.name for item in self.folder.iterdir() if item.suffix != ".new"}
         if strange := sorted(names - ours):
             held = ", ".join([*strange[:3], "..."][: len(strange)])

@@ -18,6 +18,7 @@ from ossicle.run import Run, RunError
 from ossicle.stops import Interrupted
 
 RATE = 8000
+QUICK = {"stages.0.lr": 1e-2, "stages.0.body": 0.3}
 HERTZ = {"low": 300, "high": 2000, "owl": 900}
 
 
@@ -66,7 +67,7 @@ def new(folder, count=3, label="owl", seed=100):
 @pytest.fixture(scope="module")
 def taught(place):
     root, cache = place
-    return teach(root / "rec", new(root / "new"), out=root / "rec-2", epochs=8, cache=cache)
+    return teach(root / "rec", new(root / "new"), out=root / "rec-2", epochs=8, changes=QUICK, cache=cache)
 
 
 def test_a_new_class_is_told_and_the_old_ones_still_are(place, taught, tmp_path):
@@ -81,11 +82,13 @@ def test_a_new_class_is_told_and_the_old_ones_still_are(place, taught, tmp_path)
 def test_it_begins_from_the_runs_own_weights_and_rows(place, taught):
     root, _ = place
     recipe = from_dict(Run.open(taught.folder).recipe)
-    assert (recipe.start, recipe.objective.args["head"]) == (str(root / "rec"), str(root / "rec"))
-    before, after = load(root / "rec"), load(taught.folder)
-    known = [after.labels.index(label) for label in before.labels]
-    rows, held = after.head.weight.detach()[known], before.head.weight.detach()
+    assert (recipe.start, recipe.objective.args["head"]) == (str(root / "rec"), str(taught.folder / "head"))
+    before, first, after = load(root / "rec"), load(taught.folder / "head"), load(taught.folder)
+    assert all(torch.equal(first.backbone.state_dict()[k], v) for k, v in before.backbone.state_dict().items())
+    known = [first.labels.index(label) for label in (*before.labels, "owl")]
+    held, rows = (each.head.weight.detach() for each in (first, after))
     assert 0 < float((rows - held).norm()) < 0.5 * float(held.norm())
+    assert known == [0, 1, 2]
     assert torch.equal(after.backbone.mean, before.backbone.mean)
     assert taught.result["pretraining"] == "inductive"
     heard = json.loads((taught.folder / "heard.json").read_text())
@@ -107,7 +110,7 @@ def test_one_that_was_stopped_goes_on_by_the_same_command(place, taught, tmp_pat
         if kind == "step" and row["done"] == 3:
             raise KeyboardInterrupt
 
-    how = {"out": tmp_path / "rec-2", "epochs": 8, "cache": cache}
+    how = {"out": tmp_path / "rec-2", "epochs": 8, "changes": QUICK, "cache": cache}
     with pytest.raises((KeyboardInterrupt, Interrupted)):
         teach(root / "rec", root / "new", **how, tell=stop)
     again = teach(root / "rec", root / "new", **how)
@@ -133,7 +136,7 @@ def test_clips_without_a_label_join_the_pretraining(place, tmp_path):
     onward, run = Run.open(found.pretraining), Run.open(found.folder)
     assert (onward.recipe["start"], onward.data["clips"]["train"]) == (str(root / "pre"), 3)
     assert run.recipe["start"] == str(found.pretraining) == f"{tmp_path}/rec-3-pretraining"
-    assert run.recipe["objective"]["head"] == str(root / "rec")
+    assert run.recipe["objective"]["head"] == str(root / "rec"), "no label is new"
     assert load(found.folder).labels == load(root / "rec").labels
     assert run.data["clips"] == Run.open(root / "rec").data["clips"]
     more = teach(found.folder, new(tmp_path / "owls", 2), out=tmp_path / "rec-4", epochs=1, cache=cache)

@@ -1,9 +1,10 @@
 """A finished classifier and new recordings -> a run that knows both: few epochs on what it learned from and the new.
 
-Labelled clips join its training set, and it goes on from its own weights: what it knows it hears again, and the head
-keeps the rows of the classes that it has. Clips without a label join the pretraining that it came from, which first
-goes on for as many epochs, in a folder beside the new run's. What is learned from stands in clips.csv in the run, so
-that its recipe can be followed by itself.
+Labelled clips join its training set. It goes on from its own weights and from its head refitted to them (`refit`), that
+knows the new classes and was held to the old ones: so the epochs that follow move little, and most of it in the body.
+Clips without a label join the pretraining that the run came from, which first goes on for as many epochs, in a folder
+beside the new run's. What is learned from stands in clips.csv in the run, and what is begun with in head/, so that its
+recipe can be followed by itself.
 """
 
 from __future__ import annotations
@@ -14,24 +15,29 @@ from pathlib import Path
 from typing import Any, get_args
 
 from ossicle import plan
+from ossicle.checkpoint import CONFIG
 from ossicle.data.cache import Cache
 from ossicle.data.manifest import Manifest
 from ossicle.datasets.listing import write
 from ossicle.durable import read_json
 from ossicle.field.arrivals import arrivals
+from ossicle.field.first import First, first
+from ossicle.field.gate import MARGIN
 from ossicle.field.joined import Joined, join
 from ossicle.frontends import FRONTENDS
 from ossicle.material import Tell, quiet
 from ossicle.model import Classifier
-from ossicle.recipe import Recipe, Spec, Stage, from_dict, to_dict
-from ossicle.run import CLIPS, Run, RunError, is_run
+from ossicle.recipe import Recipe, Spec, Split, Stage, from_dict, to_dict
+from ossicle.run import CLIPS, HEAD, Run, RunError, is_run
 from ossicle.starts import inherited
 from ossicle.train import fit
 from ossicle.words import plural
 
 # Chosen on validation parts of ESC-10, with five clips of a class that was held out.
 EPOCHS = 5
-BODY = 0.3  # of the rate by which the run's body was learned at last
+LR = 1e-4
+BODY = 0.1  # of the rate by which the run's body was learned at last
+ANEW = 0.3  # the same, where the encoder has moved and the head is to follow it at the rate of a fresh one
 
 
 @dataclass(frozen=True)
@@ -67,44 +73,68 @@ def teach(
     RunError where `run` is no finished classifier, where nothing is left to learn, or `out` was taught other clips;
     IntakeError for clips that cannot be learned; else what `fit` raises.
     """
-    known, out = _classifier(Path(run)), Path(out)
+    known = classifier(run)
     joined = join(known, new if isinstance(new, Manifest) else arrivals(new, labels))
-    begun, why = _pretraining(known, joined.unlabelled)
-    notes = (*joined.notes, *why)
+    return learn(first(known, joined), joined, Path(out), epochs=epochs, changes=changes, cache=cache, tell=tell)
+
+
+def learn(
+    known: First,
+    joined: Joined,
+    out: Path,
+    *,
+    margin: float = MARGIN,
+    epochs: int = EPOCHS,
+    changes: Mapping[str, Any] | None = None,
+    cache: Cache | None = None,
+    tell: Tell = quiet,
+) -> Taught:
+    """`teach`, of what is known; the head that is begun with may cost `margin` of the guard's accuracy."""
+    run, taught = known.run, len(joined.taught)
+    begun, why = _pretraining(run, joined.unlabelled)
+    notes = (*joined.notes, *known.lessons.troubles, *why)
     for note in notes:
         tell("note", {"note": note})
-    if begun is None and not len(joined.taught):
-        raise RunError(f"there is nothing to learn for {known.folder}: {'; '.join(notes) or 'no new clip came'}")
-    start, heard = known.folder, Path(f"{out}-pretraining")
+    if begun is None and not taught:
+        raise RunError(f"there is nothing to learn for {run.folder}: {'; '.join(notes) or 'no new clip came'}")
+    heard = Path(f"{out}-pretraining")
     if begun is not None:
-        fit(_onward(begun, known, listed(joined.unlabelled, heard), epochs), start := heard, cache=cache, tell=tell)
-    recipe = lesson(known, joined, listed(joined.manifest, out), epochs, start=start)
+        onward = _onward(begun, run, listed(joined.unlabelled, heard), epochs)
+        fit(onward, heard, cache=cache, tell=tell)
+    table = listed(joined.manifest, out)
+    head = _begin(known, out / HEAD, margin) if taught else run.folder
+    recipe = lesson(run, joined.split, table, epochs, head=head, moved=None if begun is None else heard)
     result = fit(recipe.override(changes or {}), out, cache=cache, tell=tell)
     counts = {label: sum(label in clip.labels for clip in joined.taught.clips) for label in joined.times}
-    fresh = tuple(label for label in counts if label not in known.data["classes"])
+    fresh = tuple(label for label in counts if label not in run.data["classes"])
     return Taught(out, result, counts, fresh, len(joined.unlabelled) if begun else 0, heard if begun else None, notes)
 
 
-def lesson(known: Run, joined: Joined, table: Path, epochs: int, *, start: Path) -> Recipe:
-    """What the new run follows: the earlier one's views, batch and last front end, for few epochs.
+def _begin(known: First, place: Path, margin: float) -> Path:
+    """The folder of the model to begin from, refitted unless that was done before."""
+    if not (place / CONFIG).exists():
+        known.ears.with_head(known.head(margin), known.lessons.labels).save(place)
+    return place
 
-    The head learns by the rate of a fresh one, which some of its rows are, and the body by a part of its last one.
+
+def lesson(run: Run, split: Split, table: Path, epochs: int, *, head: Path, moved: Path | None) -> Recipe:
+    """What the new run follows: the earlier one's views, batch and last front end, for few epochs, with this head to
+    begin with. Where the pretraining has `moved` on into another folder, the encoder is that one's.
     """
-    earlier = from_dict(known.recipe)
+    earlier = from_dict(run.recipe)
     last = earlier.stages[-1]
-    lr = max(last.lr, plan.FROM_PRETRAINING.lr)
-    body = BODY * last.lr * last.body / lr
-    stage = Stage(epochs, lr, body, last.events, frozen=last.frozen)
+    lr, share = (LR, BODY) if moved is None else (max(last.lr, plan.FROM_PRETRAINING.lr), ANEW)
+    stage = Stage(epochs, lr, share * last.lr * last.body / lr, last.events, frozen=last.frozen)
     args = earlier.objective.args if earlier.objective.name == "supervised" else {}
     return Recipe(
         name="teach",
         data=Spec("csv", {"path": str(table)}),
-        split=joined.split,
-        objective=Spec("supervised", {**args, "head": str(known.folder)}),
+        split=split,
+        objective=Spec("supervised", {**args, "head": str(head)}),
         stages=(stage,),
-        start=str(start),
+        start=str(moved or run.folder),
         watch=0,
-        **inherited(str(known.folder), None),
+        **inherited(str(run.folder), None),
         **{name: getattr(earlier, name) for name in KEPT},
     )
 
@@ -126,7 +156,8 @@ def listed(manifest: Manifest, folder: Path) -> Path:
     return path
 
 
-def _classifier(folder: Path) -> Run:
+def classifier(folder: str | Path) -> Run:
+    """A finished run that knows classes, or RunError."""
     run = Run.open(folder)
     if not run.done:
         raise RunError(f"{folder} is not finished: start it again with the same command, and teach it then")
