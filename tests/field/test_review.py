@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import numpy as np
@@ -11,9 +12,10 @@ import soundfile
 
 from ossicle import datasets, recipe
 from ossicle.cli import main
+from ossicle.data.manifest import Clip, Manifest
 from ossicle.durable import write_json
 from ossicle.field.page import PageError
-from ossicle.field.review import ReviewError, review
+from ossicle.field.review import ReviewError, _strangers, review
 from ossicle.model import Backbone, Classifier
 
 RATE = 8000
@@ -105,6 +107,15 @@ def test_the_wrong_label_is_doubted_first_and_the_test_fold_left_alone(found):
     assert found.doubts[0].likely[0][0] == "low"
     assert found.labelled == 16
     assert all(card.clip.fold in (2, 3) for card in (*found.doubts, *found.suggestions))
+
+
+def test_recordings_that_the_data_holds_are_strangers_to_no_pool(sounds):
+    clips = [Clip(sounds / f"{number}.wav", f"{number}.wav", (), 1, f"r{number // 2}") for number in range(6)]
+    whole = Manifest.of("whole", clips[:3])
+    copied = replace(clips[1], name="copy.wav", group="")
+    strange = _strangers(Manifest.of("pool", [*clips[3:], copied, replace(clips[5], name="0.wav")]), whole)
+    assert [clip.name for clip in strange.clips] == ["pool/4.wav", "pool/5.wav", "pool/0.wav"]  # 3 is of 2's recording
+    assert not any(clip.fold for clip in strange.clips)
 
 
 def test_moments_of_long_recordings_are_suggested_once_each(found):

@@ -115,11 +115,14 @@ def _pool(whole: Manifest, asked: Manifest, source: str | None, model: Backbone)
 
 
 def _strangers(found: Manifest, whole: Manifest) -> Manifest:
-    """The clips of files that the data does not hold, by names that it does not have."""
-    held = {_content(path) for path in {clip.path for clip in whole.clips}}
+    """The clips of files and recordings that the data does not hold, without folds, by names that it does not have."""
+    held, groups = (
+        {_content(path) for path in {clip.path for clip in whole.clips}},
+        {clip.group for clip in whole.clips},
+    )
     new = {path for path in {clip.path for clip in found.clips} if _content(path) not in held}
-    clips, taken = [clip for clip in found.clips if clip.path in new], {clip.name for clip in whole.clips}
-    if any(clip.name in taken for clip in clips):
+    clips = [replace(clip, fold=None) for clip in found.clips if clip.path in new and clip.group not in groups - {""}]
+    if {clip.name for clip in clips} & {clip.name for clip in whole.clips}:
         clips = [replace(clip, name=f"{found.name}/{clip.name}") for clip in clips]
     return replace(found, clips=tuple(clips), folds=())
 
@@ -171,8 +174,8 @@ def _suggestions(known: _Heard, pool: _Heard, folds: Sequence[int], most: int) -
 
 
 def _dealt(clip: Clip, folds: Sequence[int]) -> Clip:
-    """The clip in its recording's fold, by chance, if there are any: no recording is in two."""
-    return replace(clip, fold=folds[draw.key(clip.recording) % len(folds)] if folds else None)
+    """The clip in a fold, by chance if it has none, where there are folds: no recording is in two."""
+    return clip if clip.fold or not folds else replace(clip, fold=folds[draw.key(clip.recording) % len(folds)])
 
 
 def _card(clip: Clip, opinion: np.ndarray, part: Manifest, why: str) -> Card:
