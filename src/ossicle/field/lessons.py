@@ -143,7 +143,9 @@ STEADY = 1.3
 ESC-10's 400 clips, of rain, has 1.5.
 """
 TONAL = 5.0
-"""So many times the power of frequencies a little above and below makes a tone; noise of a second stays under 3."""
+"""So many times the power of the frequencies a little above and below makes a tone; noise of a second has under 3."""
+FAINT = 1e-10
+"""Frequencies of less than this part of the loudest one's power are those that a resampler or a coder left out."""
 _FRAME, _BANDS, _APART = 0.046, 24, 4
 _BESIDE = (4 / 9, 1 / 36)
 """How the power of a frequency goes along with that of the next and the next but one, under a Hann window."""
@@ -157,10 +159,11 @@ def is_steady(wave: np.ndarray, sample_rate: int) -> bool:
         return False
     frames = wave.mean(0)[: count * frame].reshape(count, frame) * np.hanning(frame + 1)[:-1]
     power = np.square(np.abs(np.fft.rfft(frames, axis=1)))
-    mean = power.mean(0)[1:]
-    if not mean.all():
+    power = power[:, 1:][:, power.mean(0)[1:] > FAINT * power.mean(0).max()]
+    mean = power.mean(0)
+    if len(mean) < _BANDS:
         return False
-    around = np.sqrt(mean[: -2 * _APART] * mean[2 * _APART :])
+    around = np.maximum(mean[: -2 * _APART], mean[2 * _APART :])
     return bool((mean[_APART:-_APART] / around).max() <= TONAL) and steadiness(power) <= STEADY
 
 
@@ -171,7 +174,7 @@ def steadiness(power: np.ndarray) -> float:
     Power of such noise is exponentially distributed at each frequency, so that the mean of b of them, each over its own
     mean, has variance (1 + 2 sum_k (1 - k / b) r_k) / b, with r_k the correlation of those k apart.
     """
-    edges = np.unique(np.round(np.geomspace(2, power.shape[1] - 1, _BANDS)).astype(int))
+    edges = np.unique(np.round(np.geomspace(1, power.shape[1], _BANDS)).astype(int))
     found = []
     for low, high in pairwise(edges.tolist()):
         band, width = power[:, low:high], high - low
