@@ -73,7 +73,7 @@ class Adapted:
 
     def _lines(self) -> Iterator[str]:
         counts = (f"{plural(n, 'clip')} of {'new ' * (label in self.new)}'{label}'" for label, n in self.clips.items())
-        yield f"taught   {', '.join(counts)}, in {self.seconds:.1f} s"
+        yield f"{'taught' if self.ok else 'heard '}   {', '.join(counts)}, in {self.seconds:.1f} s"
         yield from (f"note     {note}" for note in self.notes)
         yield str(self.verdict)
         if not self.ok:
