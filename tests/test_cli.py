@@ -151,6 +151,7 @@ def test_a_model_without_its_run_is_exported_too_and_without_8_bit(place):
     assert status == 0
     assert "no model.int8.onnx" in out
     assert not (place[0] / "alone" / "model.int8.onnx").exists()
+    assert "no memory.npz, by which its head could be refitted" in refused("adapt alone --new more", place[0])
 
 
 def test_listen_writes_an_event_a_line(place):
