@@ -17,16 +17,18 @@ def adapt(
     *,
     new: Annotated[Path | None, option("New recordings: a folder a class, or a folder and --labels.")] = None,
     labels: Annotated[Path | None, option("A table that names the files in --new and their labels.")] = None,
-    margin: Annotated[float | None, option("Of a bundle: the accuracy it may cost [default: 0.02].")] = None,
+    margin: Annotated[float | None, option("The accuracy on the guard that it may cost [default: 0.02].")] = None,
     dry_run: Annotated[bool, option("Of a bundle: what the gate would say; nothing is written.")] = False,
     undo: Annotated[bool, option("Of a bundle: what answered before the last update answers again.")] = False,
     threads: Annotated[int | None, option("Of a bundle: CPU threads to use [default: all].")] = None,
     epochs: Annotated[int | None, option("Of a run: times that every clip is heard.")] = None,
     out: Annotated[Path | None, option("Of a run: the folder of the run that knows both.", "--out", "-o")] = None,
+    bundle: Annotated[Path | None, option("Of a run: the bundle to answer by it, in the other slot.")] = None,
 ) -> int:
     """New clips, of known classes or of new ones, are taught to a bundle (its head, in seconds) or a run (few epochs).
 
-    Of a bundle the update is written beside what answers, and answers if a gate accepts it; --undo takes it back.
+    Of a bundle the update is written beside what answers, and answers if a gate accepts it; --undo takes it back. A run
+    learns in another folder, and recordings without a label join the pretraining that it came from.
     """
     if not folder.is_dir():
         raise UsageError(f"{folder} is not there: give the folder of a bundle or of a run")
@@ -35,9 +37,9 @@ def adapt(
     if new is None:
         raise UsageError("nothing to learn from: give --new DIR, a folder of new recordings")
     if (folder / "recipe.json").exists():
-        _leave_out("a run", given(margin=margin, dry_run=dry_run or None, threads=threads))
-        return _run(folder, new, labels, epochs, out)
-    _leave_out("a bundle", given(epochs=epochs, out=out))
+        _leave_out("a run", given(dry_run=dry_run or None, threads=threads))
+        return _run(folder, new, out, bundle, given(labels=labels, margin=margin, epochs=epochs))
+    _leave_out("a bundle", given(epochs=epochs, out=out, bundle=bundle))
     return _bundle(folder, new, labels, dry_run, given(margin=margin, threads=threads))
 
 
@@ -69,14 +71,18 @@ def _bundle(bundle: Path, new: Path, labels: Path | None, dry_run: bool, how: di
     return DONE
 
 
-def _run(run: Path, new: Path, labels: Path | None, epochs: int | None, out: Path | None) -> int:
+def _run(run: Path, new: Path, out: Path | None, bundle: Path | None, how: dict[str, Any]) -> int:
     if out is None:
         raise UsageError("a run is taught into another: give its folder by --out")
-    from ossicle.field.teach import teach
+    from ossicle.field.renew import renew
     from ossicle.show import Show
 
     with Show() as tell:
-        taught = teach(run, new, out=out, labels=labels, tell=tell, **given(epochs=epochs))
-    print(f"taught {', '.join(f'{count} clips of {label!r}' for label, count in taught.clips.items())}")
-    close(out, next=f"ossicle export {shown(out)} -o bundle/")
+        found = renew(run, new, out=out, bundle=bundle, tell=tell, **how)
+    print(found, file=sys.stdout if found.ok else sys.stderr)
+    if not found.ok:
+        return REFUSED
+    after = f"export {shown(out)} -o bundle/" if bundle is None else f"listen {shown(bundle)} FILE"
+    undo = "" if found.slot in (None, bundle) or bundle is None else f", or ossicle adapt {shown(bundle)} --undo"
+    close(out, *([found.slot] if found.slot else []), next=f"ossicle {after}{undo}")
     return DONE
