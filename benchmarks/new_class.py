@@ -26,6 +26,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -204,10 +205,7 @@ def device(cell: Cell) -> dict[str, Any]:
         ship(cell.base, bundle, int8=False)
         before = ask(load(bundle), cell)
         updates = {"an honest one of a known class": honest(cell, place)} | dict(poisons(cell, place))
-        verdicts = {}
-        for what, new in updates.items():
-            found = tried(lambda new=new: adapt(bundle, new, dry_run=True))
-            verdicts[what] = found
+        verdicts = {what: tried(partial(adapt, bundle, new, dry_run=True)) for what, new in updates.items()}
         began, worked = time.perf_counter(), time.process_time()
         learned = tried(lambda: adapt(bundle, lesson(cell, place / "lesson")))
         taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - worked}
@@ -227,17 +225,18 @@ def tried(update: Callable[[], Any]) -> dict[str, Any]:
 
 def epochs(cell: Cell) -> dict[str, Any]:
     """What few epochs make of the same clips."""
-    from ossicle.field.teach import teach
+    from ossicle.field.renew import renew
 
     out = cell.out / "epochs" / cell.name
+    before = told(cell.base, cell)
     with TemporaryDirectory() as name:
-        before = told(cell.base, cell)
+        new = lesson(cell, Path(name, "lesson"))
         began, worked = time.perf_counter(), time.process_time()
-        teach(cell.base, lesson(cell, Path(name, "lesson")), out=out)
+        learned = tried(lambda: renew(cell.base, new, out=out))
         taken = {"seconds": time.perf_counter() - began, "cpu_seconds": time.process_time() - worked}
-    after = told(out, cell)
+    after = told(out, cell) if learned["taken"] else before
     shutil.rmtree(out / "model", ignore_errors=True)
-    return {"before": asdict(before), "after": asdict(after), **taken}
+    return {"before": asdict(before), "after": asdict(after), "learned": learned, **taken}
 
 
 def told(folder: Path, cell: Cell) -> Answers:
@@ -278,9 +277,7 @@ def work(cell: Cell, step: str) -> str:
 def page(out: Path, cells: list[Cell], measured: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
     """Means over cells, folds as evidence: a class's ten cells share a fold's test clips."""
     found = {step: {cell.name: read_json(out / step / f"{cell.name}.json") for cell in cells} for step in STEPS}
-    lines = [
-        "| a new class by five clips | cells | recall % | the nine % | after % | points lost (95 %) | s | CPU s |"
-    ]
+    lines = ["| a new class by five clips | cells | recall % | the nine % | after % | points lost (95 %) | s | CPU s |"]
     lines += ["|---|---|---|---|---|---|---|---|"]
     for step, rows in found.items():
         lines.append(line(NAMES[step], list(rows.values()), [cell.fold for cell in cells]))
@@ -336,7 +333,7 @@ def refusals(rows: Mapping[str, Any]) -> Iterator[str]:
     """How many updates of each kind the gate let through."""
     kinds: dict[str, list[bool]] = {}
     for row in rows.values():
-        kinds.setdefault("a new class, honest (above)", []).append(row["learned"]["taken"])
+        kinds.setdefault("an honest one of a new class (above)", []).append(row["learned"]["taken"])
         for what, found in row["updates"].items():
             kinds.setdefault(what, []).append(found["taken"])
     yield "| update | tried | taken | refused |"
