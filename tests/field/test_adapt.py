@@ -137,7 +137,7 @@ def test_a_new_class_is_taught_and_the_known_ones_stay(bundle, tmp_path):
     assert "5 of 'top'" in (bundle / "a" / CARD).read_text()
     (told,) = config.provenance["adapted"]
     assert (told["clips"], told["new"]) == ({"top": 5}, ["top"])
-    assert told["gate"]["accuracy lost on the guard"]["number"] <= 0.02
+    assert told["gate"]["accuracy lost on the guard"]["number"] <= 0.03
 
 
 def test_a_second_update_knows_the_first_and_is_undone_to_it(bundle, tmp_path):

@@ -17,7 +17,7 @@ def adapt(
     *,
     new: Annotated[Path | None, option("New recordings: a folder a class, or a folder and --labels.")] = None,
     labels: Annotated[Path | None, option("A table that names the files in --new and their labels.")] = None,
-    margin: Annotated[float | None, option("The accuracy on the guard that it may cost [default: 0.02].")] = None,
+    margin: Annotated[float | None, option("The accuracy on the guard that it may cost [default: 0.03].")] = None,
     dry_run: Annotated[bool, option("Of a bundle: what the gate would say; nothing is written.")] = False,
     undo: Annotated[bool, option("Of a bundle: what answered before the last update answers again.")] = False,
     threads: Annotated[int | None, option("Of a bundle: CPU threads to use [default: all].")] = None,

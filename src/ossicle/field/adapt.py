@@ -142,18 +142,18 @@ def _same(old: Head, config: Config, files: Mapping[str, bytes]) -> None:
 
 
 def _refitted(old: Head, memory: Memory, lessons: Lessons, multilabel: bool, margin: float) -> tuple[Head, Verdict]:
-    """The head with the most of the new that the guard bears, and what the gate says of it."""
+    """The head with the most of the new at half of what it may cost the guard, and what the gate says of it."""
     learned, guard = memory.where(~memory.guard), memory.where(memory.guard)
     for share in SHARES if lessons.new else SHARES[:1]:
         found = refit(old, learned, lessons.views, multilabel=multilabel, share=share)
-        if gate.lost(guard, old, found, multilabel=multilabel) <= gate.allowed(guard, margin):
+        if gate.lost(guard, old, found, multilabel=multilabel) <= gate.allowed(guard, margin / 2):
             break
 
     def without(kept: np.ndarray) -> Head:
         return refit(old, learned, lessons.views.where(kept), multilabel=multilabel)
 
     checks = [*gate.of_sound(lessons), *gate.of_numbers(found)]
-    checks += gate.of_likeness(lessons, without, multilabel=multilabel, guard=guard)
+    checks += gate.of_likeness(lessons, guard, without, multilabel=multilabel)
     checks += gate.of_guard(guard, old, found, lessons, multilabel=multilabel, margin=margin)
     return found, Verdict(tuple(checks))
 

@@ -38,11 +38,11 @@ class First:
         return self.memory.where(self.memory.guard)
 
     def head(self, margin: float) -> Head:
-        """The head with the most of what is new that the guard bears, at this margin (see `adapt`)."""
+        """The head with the most of what is new at half of what it may cost the guard (see `adapt`)."""
         guard, old = self.guard, self.ears.head
         for share in SHARES if self.lessons.new else SHARES[:1]:
             found = self._taught(np.ones(len(self.lessons.names), bool), share)
-            if gate.lost(guard, old, found, multilabel=self.multilabel) <= gate.allowed(guard, margin):
+            if gate.lost(guard, old, found, multilabel=self.multilabel) <= gate.allowed(guard, margin / 2):
                 break
         return found
 
@@ -54,7 +54,7 @@ class First:
         """Is there sound in the new clips, and is each told by what the others teach?"""
         if self.lessons.names:
             yield from gate.of_sound(self.lessons)
-            yield from gate.of_likeness(self.lessons, self._taught, multilabel=self.multilabel)
+            yield from gate.of_likeness(self.lessons, self.guard, self._taught, multilabel=self.multilabel)
 
     def after(self, ears: Hearer, margin: float) -> Iterator[Check]:
         """Does the taught model still tell the guard's clips? Two models side by side are one with the features of
