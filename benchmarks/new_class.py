@@ -274,22 +274,19 @@ def work(cell: Cell, step: str) -> str:
     return f"{step} {cell.name}"
 
 
-def page(out: Path, cells: list[Cell], measured: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
-    """Means over cells, folds as evidence: a class's ten cells share a fold's test clips."""
-    found = {step: {cell.name: read_json(out / step / f"{cell.name}.json") for cell in cells} for step in STEPS}
+def page(out: Path, measured: Mapping[str, Any]) -> tuple[dict[str, Any], str]:
+    """Means over the cells that are there; a class's cells share a fold's test clips, so folds are the evidence."""
+    found = {step: {path.stem: read_json(path) for path in sorted((out / step).glob("*.json"))} for step in STEPS}
     lines = ["| a new class by five clips | cells | recall % | the nine % | after % | points lost (95 %) | s | CPU s |"]
-    lines += ["|---|---|---|---|---|---|---|---|"]
-    for step, rows in found.items():
-        lines.append(line(NAMES[step], list(rows.values()), [cell.fold for cell in cells]))
+    lines += ["|---|---|---|---|---|---|---|---|", *(line(NAMES[step], rows) for step, rows in found.items() if rows)]
     lines += ["", f"Wanted: {WANTED}. By the head under 10 s, by few epochs under 2 minutes, on two cores."]
     lines += [
         "",
         "| class | head: recall % | points lost | few epochs: recall % | points lost |",
         "|---|---|---|---|---|",
     ]
-    for label in sorted({cell.label for cell in cells}):
-        mine = [cell.name for cell in cells if cell.label == label]
-        both = [[rows[name] for name in mine] for rows in found.values()]
+    for label in sorted({name.partition("-")[2] for name in found["device"]}):
+        both = [[row for name, row in rows.items() if name.partition("-")[2] == label] for rows in found.values()]
         lines.append(f"| {label} | " + " | ".join(f"{recall(each):.0f} | {loss(each):+.1f}" for each in both) + " |")
     lines += ["", *refusals(found["device"])]
     return found, "\n".join([*lines, "", record.setting(measured) + "."]) + "\n"
@@ -306,9 +303,10 @@ def loss(rows: list[dict[str, Any]]) -> float:
     return 100 * float(np.mean([row["before"]["old"] - row["after"]["old"] for row in rows]))
 
 
-def line(name: str, rows: list[dict[str, Any]], folds: list[int]) -> str:
-    """Percentages with the interval over the folds' means (t, 4 degrees of freedom)."""
-    by_fold = {fold: [row for row, of in zip(rows, folds, strict=True) if of == fold] for fold in set(folds)}
+def line(name: str, cells: Mapping[str, dict[str, Any]]) -> str:
+    """Percentages with the interval over the folds' means (Student's t)."""
+    rows, folds = list(cells.values()), {cell.partition("-")[0] for cell in cells}
+    by_fold = {fold: [row for cell, row in cells.items() if cell.startswith(f"{fold}-")] for fold in folds}
     recalls = interval([recall(each) for each in by_fold.values()])
     losses = interval([loss(each) for each in by_fold.values()])
     old = [100 * float(np.mean([row[when]["old"] for row in rows])) for when in ("before", "after")]
@@ -354,18 +352,19 @@ def main() -> None:
     parser.add_argument("--pre", default="runs/npid", help="pretraining, a run a fold: fold1-seed0, ...")
     parser.add_argument("--out", type=Path, default=Path("runs/newclass"))
     parser.add_argument("--only", nargs="+", choices=("base", *STEPS), default=["base", *STEPS])
+    parser.add_argument("--folds", type=int, nargs="+", choices=FOLDS, default=FOLDS, help="of the steps that are run")
     parser.add_argument("--jobs", type=int, default=1, help="processes of one thread each")
     parser.add_argument("-o", "--result", type=Path, default=record.RESULTS / "new_class.json")
     asked = parser.parse_args()
     whole = sounds(asked.data)
     tables(whole, asked.out)
-    cells = [Cell(label, fold, asked.data, asked.pre, asked.out) for label in whole.classes for fold in FOLDS]
+    cells = [Cell(label, fold, asked.data, asked.pre, asked.out) for fold in asked.folds for label in whole.classes]
     measured = {"command": record.command()} | record.surroundings()
     with ProcessPoolExecutor(asked.jobs, mp_context=get_context("spawn")) as pool:
         for step in asked.only:
             for done in as_completed([pool.submit(work, cell, step) for cell in cells]):
                 print(done.result(), flush=True)
-    found, text = page(asked.out, cells, measured)
+    found, text = page(asked.out, measured)
     write_json(asked.result, {"found": found, "measured": measured})
     write(asked.result.with_suffix(".md"), text.encode())
     print(text)
