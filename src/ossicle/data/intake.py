@@ -83,7 +83,7 @@ def look_over(
     except ValueError as error:
         return _sorted([*problems, Problem("refuse", 50, str(error))])
     if purpose == "train":
-        problems += [*_classes(manifest, parts.train, fold, labels), *_estimable(manifest), *_spelling(manifest)]
+        problems += [*_classes(manifest, parts.train, fold, labels), *_estimable(manifest), *spelling(manifest.classes)]
         problems += [*_held("test", fold, parts.test), *_held("validation", valid, parts.valid)]
     return _sorted([*problems, *_size(parts.train, purpose, batch)])
 
@@ -185,8 +185,9 @@ def _composed(name: str) -> str:
     return unicodedata.normalize("NFC", name)
 
 
-def _spelling(manifest: Manifest) -> Iterator[Problem]:
-    for pile in _alike(manifest.classes, _plain):
+def spelling(classes: Iterable[str]) -> Iterator[Problem]:
+    """Warnings of classes that only case, spaces, dashes or how letters are composed tell apart."""
+    for pile in _alike(classes, _plain):
         yield Problem("warn", 49, f"classes {pile} differ only in how they are written; are they one?", pile[0])
 
 

@@ -5,13 +5,15 @@ numpy and onnxruntime, no torch.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
+from itertools import chain, islice, pairwise
+from typing import NamedTuple
 
 import numpy as np
 
 from ossicle import audio
+from ossicle.data.intake import spelling
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.deploy.bundle import Recognizer
 from ossicle.deploy.memory import Memory
@@ -55,32 +57,63 @@ class LessonError(ValueError):
 def heard(recognizer: Recognizer, arrived: Manifest) -> Lessons:
     """Hear the clips whose labels are known. LessonError where there are none, or none fits the model."""
     clips, troubles = _usable(recognizer, arrived)
-    new = tuple(sorted({label for clip in clips for label in clip.labels} - set(recognizer.labels)))
+    sounds: list[_Sound] = []
+    broken: list[str] = []
+    begun, rest = _begin(_pieces(recognizer, clips, sounds, broken))
+    if not begun:
+        raise LessonError(f"none of {len(clips)} clips can be heard, first: {broken[0]}")
+    several = sum(map(len, begun)) <= FEW
+    feature = _features(recognizer, (_views(recognizer, each) if several else each for each in chain(begun, rest)))
+    new = tuple(sorted({label for sound in sounds for label in sound.clip.labels} - set(recognizer.labels)))
     labels = (*recognizer.labels, *new)
-    waves: list[tuple[Clip, np.ndarray]] = []
-    for clip in clips:
-        try:
-            waves.append((clip, _wave(recognizer, clip)))
-        except audio.AudioError as error:
-            troubles.append(str(error))
-    if not waves:
-        raise LessonError(f"none of {len(clips)} clips can be heard, first: {troubles[-1]}")
-    pieces = [_windows(recognizer, wave) for _, wave in waves]
-    several = sum(map(len, pieces)) <= FEW
-    target = np.array([[label in clip.labels for label in labels] for clip, _ in waves])
-    seen = [_views(recognizer, piece) if several else piece for piece in pieces]
-    features = np.split(_features(recognizer, np.concatenate(seen)), np.cumsum([len(each) for each in seen])[:-1])
-    firsts = [each[: len(piece)] for each, piece in zip(features, pieces, strict=True)]
+    target = np.array([[label in sound.clip.labels for label in labels] for sound in sounds])
+    counts = [sound.windows for sound in sounds]
+    features = np.split(feature, np.cumsum(counts)[:-1] * (len(feature) // sum(counts)))
     return Lessons(
-        tuple(clip.name for clip, _ in waves),
+        tuple(sound.clip.name for sound in sounds),
         labels,
         new,
-        _memory(firsts, target),
+        _memory([each[:count] for each, count in zip(features, counts, strict=True)], target),
         _memory(features, target),
-        np.array([bool(np.abs(wave).max() <= QUIET) for _, wave in waves]),
-        np.array([is_steady(wave, recognizer.sample_rate) for _, wave in waves]),
-        tuple(troubles),
+        np.array([sound.silent for sound in sounds]),
+        np.array([sound.steady for sound in sounds]),
+        (*arrived.notes, *troubles, *broken, *(odd.sentence for odd in spelling(labels if new else ()))),
     )
+
+
+class _Sound(NamedTuple):
+    """A clip that was read, of so many windows."""
+
+    clip: Clip
+    windows: int
+    silent: bool
+    steady: bool
+
+
+def _pieces(
+    recognizer: Recognizer, clips: Sequence[Clip], sounds: list[_Sound], broken: list[str]
+) -> Iterator[np.ndarray]:
+    """(n, C, window) of each clip, one after another; on the way `sounds` and `broken` tell what became of it."""
+    for clip in clips:
+        try:
+            wave = _wave(recognizer, clip)
+        except audio.AudioError as error:
+            broken.append(str(error))
+            continue
+        windows = _windows(recognizer, wave)
+        silent = bool(np.abs(wave).max() <= QUIET)
+        sounds.append(_Sound(clip, len(windows), silent, is_steady(wave, recognizer.sample_rate)))
+        yield windows
+
+
+def _begin(pieces: Iterator[np.ndarray]) -> tuple[list[np.ndarray], Iterator[np.ndarray]]:
+    """The first pieces, until they are more than a few windows, and the others, not read yet."""
+    begun: list[np.ndarray] = []
+    for piece in pieces:
+        begun.append(piece)
+        if sum(map(len, begun)) > FEW:
+            break
+    return begun, pieces
 
 
 def _usable(recognizer: Recognizer, arrived: Manifest) -> tuple[list[Clip], list[str]]:
@@ -128,9 +161,15 @@ def _views(recognizer: Recognizer, windows: np.ndarray) -> np.ndarray:
     return np.concatenate(made).astype(np.float32)
 
 
-def _features(recognizer: Recognizer, windows: np.ndarray) -> np.ndarray:
-    parts = range(0, len(windows), BATCH)
-    return np.concatenate([recognizer.scores(windows[start : start + BATCH])[1] for start in parts])
+def _features(recognizer: Recognizer, pieces: Iterable[np.ndarray]) -> np.ndarray:
+    """(n, D) of all pieces' windows, of which no more than a batch is held at once."""
+    windows = chain.from_iterable(pieces)
+    return np.concatenate([recognizer.scores(batch)[1] for batch in _batches(windows)])
+
+
+def _batches(windows: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    while batch := list(islice(windows, BATCH)):
+        yield np.stack(batch)
 
 
 def _memory(features: Sequence[np.ndarray], target: np.ndarray) -> Memory:

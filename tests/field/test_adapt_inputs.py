@@ -1,0 +1,78 @@
+"""What a user or a hostile file may bring to `ossicle adapt`."""
+
+from __future__ import annotations
+
+import tracemalloc
+
+import numpy as np
+import pytest
+import soundfile
+
+from ossicle.data.manifest import Clip, Manifest
+from ossicle.deploy.bundle import Recognizer
+from ossicle.deploy.config import Config
+from ossicle.field.lessons import FEW, heard
+
+RATE, WINDOW = 8000, 4000
+
+
+class Level(Recognizer):
+    """Hears a window's level and whether it swells, and knows two classes."""
+
+    def __init__(self):
+        super().__init__(Config(RATE, 1, WINDOW, WINDOW, "repeat", ("loud", "soft"), False), session=None)
+
+    def scores(self, wave):
+        assert len(wave) <= 8
+        return np.full((len(wave), 2), 0.5, np.float32), np.stack([np.abs(wave).mean((1, 2)), wave.std((1, 2))], 1)
+
+
+def recorded(folder, name, seconds=0.5):
+    path = folder / f"{name}.wav"
+    soundfile.write(path, np.random.default_rng(len(name)).uniform(-0.5, 0.5, int(seconds * RATE)), RATE)
+    return path
+
+
+def manifest(*clips, notes=()):
+    return Manifest.of("new", [Clip(path, path.name, tuple(labels)) for path, *labels in clips], notes=notes)
+
+
+def test_a_new_class_of_which_no_clip_can_be_heard_is_none(tmp_path):
+    (tmp_path / "broken.wav").write_bytes(b"no sound")
+    found = heard(Level(), manifest((recorded(tmp_path, "a"), "soft"), (tmp_path / "broken.wav", "owl")))
+    assert (found.labels, found.new, found.counts()) == (("loud", "soft"), (), {"soft": 1})
+    assert "broken.wav" in found.troubles[-1]
+
+
+def test_what_was_odd_on_the_way_in_and_a_label_spelled_otherwise_are_told(tmp_path):
+    clip = (recorded(tmp_path, "a"), "Soft")
+    assert heard(Level(), manifest(clip, notes=["2 files are missing"])).troubles == (
+        "2 files are missing",
+        "classes ['soft', 'Soft'] differ only in how they are written; are they one?",
+    )
+
+
+@pytest.mark.parametrize("count", [3, FEW])
+def test_each_clip_has_its_own_windows_and_views(tmp_path, count):
+    """Of three clips there are views; windows of a shorter clip and of a longer one are told apart."""
+    clips = [(recorded(tmp_path, "x" * n, seconds=0.1 if n % 2 else 1.2), "soft") for n in range(1, count + 1)]
+    found = heard(Level(), manifest(*clips))
+    windows = np.bincount(found.windows.clip)
+    assert windows.tolist() == [1 if n % 2 else 3 for n in range(1, count + 1)]
+    assert np.bincount(found.views.clip).tolist() == (windows * (9 if sum(windows) <= FEW else 1)).tolist()
+    for number, (path, _) in enumerate(clips):
+        wave = soundfile.read(path)[0]
+        first = np.resize(wave, WINDOW)
+        for memory in (found.windows, found.views):
+            level = memory.feature[memory.clip == number][0, 0]
+            np.testing.assert_allclose(level, np.abs(first).mean(), rtol=1e-3)
+
+
+def test_hours_of_clips_are_not_held_at_once(tmp_path):
+    path = recorded(tmp_path, "long", seconds=4)
+    clips = [Clip(path, f"{number}.wav", ("soft",)) for number in range(200)]
+    tracemalloc.start()
+    heard(Level(), Manifest.of("new", clips))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert most < 0.2 * 200 * 4 * RATE * 4
