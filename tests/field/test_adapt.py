@@ -271,6 +271,9 @@ def test_the_command_line_without_torch(bundle, tmp_path, capsys):
         ([], "give --new DIR"),
         (["--new", "x", "--epochs", "3"], "a bundle takes no --epochs"),
         (["--undo", "--new", "x"], "--undo takes no --new"),
+        (["--undo", "--dry-run"], "--undo takes no --dry-run"),
+        (["--new", "x", "--margin", "3"], "a margin of 3.0: wanted a share"),
+        (["--new", "x", "--margin", "nan"], "a margin of nan"),
     ],
 )
 def test_options_that_do_not_go_together_are_a_sentence(bundle, capsys, options, sentence):

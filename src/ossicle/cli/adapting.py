@@ -33,7 +33,8 @@ def adapt(
     if not folder.is_dir():
         raise UsageError(f"{folder} is not there: give the folder of a bundle or of a run")
     if undo:
-        return _undo(folder, given(new=new, labels=labels))
+        others = {"dry_run": dry_run or None, "threads": threads, "epochs": epochs, "out": out, "bundle": bundle}
+        return _undo(folder, given(new=new, labels=labels, margin=margin, **others))
     if new is None:
         raise UsageError("nothing to learn from: give --new DIR, a folder of new recordings")
     if (folder / "recipe.json").exists():

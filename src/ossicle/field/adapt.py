@@ -97,7 +97,7 @@ def adapt(
     """
     began, folder = time.perf_counter(), Path(bundle)
     config, files = opened(folder)
-    old, memory = head(files[MODEL]), _memory(config, files)
+    old, memory, margin = head(files[MODEL]), _memory(config, files), gate.sensible(margin)
     _same(old, config, files)
     ears = recognizer(config, files, folder, MODEL, threads or os.cpu_count() or 1)
     lessons = heard(ears, new if isinstance(new, Manifest) else arrivals(new, labels))

@@ -135,6 +135,13 @@ def _of_known(lessons: Lessons, label: str, told: np.ndarray, number: int) -> Ch
     return Check(f"how much alike clips of '{label}' are", middle, ALIKE, why if middle < ALIKE else "")
 
 
+def sensible(margin: float) -> float:
+    """The margin, or ValueError where it is no share."""
+    if not 0 <= margin <= 1:
+        raise ValueError(f"a margin of {margin}: wanted a share of the guard's accuracy, 0 to 1, as in 0.03")
+    return margin
+
+
 def allowed(guard: Memory, margin: float) -> float:
     """The share of the guard's clips that an update may cost: the margin, or one clip where that is more."""
     return max(margin, 1 / len(guard.target)) + 1e-9

@@ -20,7 +20,7 @@ from ossicle.deploy.config import THRESHOLDS, Config, answering
 from ossicle.durable import write_json
 from ossicle.field.arrivals import arrivals
 from ossicle.field.first import First, first
-from ossicle.field.gate import MARGIN, Verdict
+from ossicle.field.gate import MARGIN, Verdict, sensible
 from ossicle.field.hearer import Hearer
 from ossicle.field.joined import join
 from ossicle.field.teach import EPOCHS, Taught, classifier, learn
@@ -81,7 +81,7 @@ def renew(
 
     Raises what `teach` raises; RunError where the bundle knows classes that the run does not; ExportError.
     """
-    began, old = time.monotonic(), classifier(run)
+    began, old, margin = time.monotonic(), classifier(run), sensible(margin)
     joined = join(old, new if isinstance(new, Manifest) else arrivals(new, labels))
     known = first(old, joined)
     if bundle is not None:
