@@ -70,6 +70,18 @@ def test_a_model_whose_head_is_elsewhere_is_a_sentence(odd):
         head(model(**odd))
 
 
+@pytest.mark.parametrize(
+    ("shape", "why"), [([1 << 32, 1 << 32], "not in float32"), ([SIZE * CLASSES], r"\(15,\) and \(3,\), wanted")]
+)
+def test_a_head_of_a_shape_that_cannot_be_is_a_sentence(shape, why):
+    changed = onnx.load_from_string(model())
+    weight = next(each for each in changed.graph.initializer if each.name == "head.weight")
+    weight.dims[:] = shape
+    weight.raw_data = weight.raw_data if shape[0] == SIZE * CLASSES else b""
+    with pytest.raises(HeadError, match=why):
+        head(changed.SerializeToString())
+
+
 def test_a_head_for_other_features_is_a_sentence():
     with pytest.raises(HeadError, match=rf"a head of \(3, 4\) and \(3,\) for features of {SIZE}"):
         with_head(model(), Head(np.ones((3, 4)), np.ones(3)))

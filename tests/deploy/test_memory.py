@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 from dataclasses import replace
+from zipfile import ZipFile
 
 import numpy as np
 import pytest
@@ -58,7 +59,38 @@ def test_another_file_is_a_sentence(content, sentence):
         unpacked(content, 3)
 
 
-@pytest.mark.parametrize("change", [{"clip": CLIP + 1}, {"clip": CLIP[:-1]}, {"feature": np.full((6, 4), np.nan)}])
+def bomb(shape):
+    """An array that says it has this shape, and has nothing."""
+    content = io.BytesIO()
+    np.lib.format.write_array_header_1_0(content, {"descr": "|b1", "fortran_order": False, "shape": shape})
+    return content.getvalue()
+
+
+@pytest.mark.parametrize("shape", [(1 << 60, 3), (1 << 33, 3)])
+def test_an_array_that_claims_to_be_huge_is_a_sentence(shape):
+    content = io.BytesIO()
+    with ZipFile(content, "w") as file:
+        for name in (*ARRAYS, "part"):
+            file.writestr(f"{name}.npy", bomb(shape))
+    with pytest.raises(BundleError, match=r"cannot be read.*export again"):
+        unpacked(content.getvalue(), 3)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"clip": CLIP + 1},
+        {"clip": CLIP[:-1]},
+        {"clip": CLIP / 2},
+        {"clip": np.array(["a"] * 6)},
+        {"feature": np.full((6, 4), np.nan)},
+        {"feature": np.full((6, 4), 1j)},
+        {"target": np.array(True)},
+        {"target": TARGET[:, 0]},
+        {"target": TARGET * 0.5},
+        {"guard": np.array([0, 1, 2])},
+    ],
+)
 def test_arrays_that_do_not_fit_are_a_sentence(change):
     content = io.BytesIO()
     np.savez(content, **{name: change.get(name, getattr(MEMORY, name)) for name in ARRAYS}, part="training")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,8 +11,12 @@ import soundfile
 
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.deploy.bundle import Recognizer
-from ossicle.deploy.config import Config
+from ossicle.deploy.config import GOLDEN, MEMORY, Config, file_entry
+from ossicle.deploy.memory import packed
+from ossicle.field.adapt import adapt
 from ossicle.field.lessons import FEW, heard
+
+from .test_adapt import honest, remembered, write_bundle
 
 RATE, WINDOW = 8000, 4000
 
@@ -76,3 +81,34 @@ def test_hours_of_clips_are_not_held_at_once(tmp_path):
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 0.2 * 200 * 4 * RATE * 4
+
+
+NARROW = np.zeros((3, 7), np.float32)
+
+
+def other_golden(folder, **changes):
+    np.savez(folder / GOLDEN, **dict(np.load(folder / GOLDEN)) | changes)
+
+
+def narrow(folder):
+    memory = remembered(range(3), guard=False).joined(remembered(range(100, 103), guard=True))
+    (folder / MEMORY).write_bytes(packed(replace(memory, feature=memory.feature[:, :7])))
+
+
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        (narrow, "has features of 7, the head 16"),
+        (lambda folder: other_golden(folder, feature=NARROW, int8_feature=NARROW), "does not give the golden scores"),
+        (lambda folder: other_golden(folder, score=np.zeros((3, 4), np.float32)), r"no score of the right shape"),
+        (lambda folder: (folder / GOLDEN).write_bytes(b"none"), "holds no golden clips"),
+    ],
+)
+def test_files_of_a_bundle_that_do_not_fit_each_other_are_a_sentence(tmp_path, change, why):
+    bundle = write_bundle(tmp_path / "bundle")
+    config = Config.read(bundle)
+    change(bundle)
+    entries = {name: file_entry((bundle / name).read_bytes()) for name in config.files}
+    replace(config, files=entries).write(bundle)
+    with pytest.raises(ValueError, match=f"{why}.*export"):
+        adapt(bundle, honest(tmp_path), threads=1)

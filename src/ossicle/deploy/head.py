@@ -6,6 +6,7 @@ folded into both where they are read, and is 1 where they were written.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -63,6 +64,12 @@ def head(model: bytes) -> Head:
     names = _names(graph)
     tensors = _tensors(graph, names)
     weight, bias = tensors[names.weight], tensors[names.bias]
+    if (
+        weight.ndim != 2
+        or bias.shape != weight.shape[:1]
+        or (names.temperature and tensors[names.temperature].size != 1)
+    ):
+        raise HeadError(f"this model's head is {weight.shape} and {bias.shape}, wanted (K, D) and (K,): export again")
     temperature = 1.0 if names.temperature is None else tensors[names.temperature].reshape(())
     return Head(weight / temperature, bias / temperature)
 
@@ -144,10 +151,9 @@ def _array(tensor: memoryview) -> np.ndarray:
     held = list(fields(tensor))
     raw = b"".join(bytes(message(value)) for number, value in held if number in (_TENSOR_RAW, _TENSOR_FLOATS))
     dims = [value for number, value in held if number == _TENSOR_DIMS and isinstance(value, int)]
-    numbers = np.frombuffer(raw, "<f4")
-    if dict(held).get(_TENSOR_TYPE) != _FLOAT or numbers.size != np.prod(dims, dtype=int):
+    if dict(held).get(_TENSOR_TYPE) != _FLOAT or len(raw) != 4 * math.prod(dims):
         raise HeadError(f"the head's tensor {_named(tensor, _TENSOR_NAME)!r} is not in float32: export its run again")
-    return numbers.reshape(dims)
+    return np.frombuffer(raw, "<f4").reshape(dims)
 
 
 def _tensor(name: str, values: np.ndarray) -> bytes:

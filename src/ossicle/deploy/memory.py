@@ -5,6 +5,7 @@ its head without the clips. numpy alone.
 from __future__ import annotations
 
 import io
+import zlib
 from dataclasses import dataclass, replace
 from typing import Any
 from zipfile import BadZipFile
@@ -14,6 +15,10 @@ import numpy as np
 from ossicle.deploy.config import MEMORY, BundleError
 from ossicle.deploy.head import Head
 
+KINDS = {"feature": "f", "clip": "i", "target": "b", "guard": "b", "part": "U"}
+"""The arrays of the file, and numpy's letter for what each holds."""
+UNREADABLE = (ValueError, KeyError, OSError, EOFError, TypeError, MemoryError, RuntimeError, BadZipFile, zlib.error)
+"""What numpy raises of files that hold no arrays, or lie about them."""
 _HALF = 6e4  # what float16 holds
 
 
@@ -89,10 +94,13 @@ def unpacked(content: bytes, classes: int) -> Memory:
     """What the file holds, about so many classes. BundleError where it is another."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            found = {name: arrays[name] for name in ("feature", "clip", "target", "guard", "part")}
-    except (ValueError, KeyError, OSError, EOFError, BadZipFile) as error:
+            found = {name: arrays[name] for name in KINDS}
+    except UNREADABLE as error:
         raise BundleError(f"{MEMORY} cannot be read: {error}; export again") from error
+    if strange := [name for name, kind in KINDS.items() if found[name].dtype.kind != kind]:
+        raise BundleError(f"{MEMORY} has {strange[0]} of type {found[strange[0]].dtype}; export again")
     if found["target"].shape[1:] != (classes,):
-        raise BundleError(f"{MEMORY} is about {found['target'].shape[-1]} classes, not {classes}; export again")
+        about = "x".join(map(str, found["target"].shape[1:])) or "no"
+        raise BundleError(f"{MEMORY} is about {about} classes, not {classes}; export again")
     feature, part = found["feature"].astype(np.float32), str(found["part"])
     return Memory(feature, found["clip"].astype(np.int64), found["target"], found["guard"], part)

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import io
-import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from zipfile import BadZipFile
 
 import numpy as np
 
 from ossicle.deploy.bundle import Recognizer, recognizer
 from ossicle.deploy.config import FRONTEND, GOLDEN, INT8, MODEL, BundleError, Config, opened
+from ossicle.deploy.memory import UNREADABLE
 
 TOLERANCE = 1e-4
 """How far a score may be from the trained model's, or a feature, in parts of the span of all its values."""
@@ -91,37 +90,37 @@ def verify(folder: str | Path, threads: int = 1) -> Verdict:
     import onnxruntime
 
     config, files = opened(folder)
-    golden = _golden(Path(folder) / GOLDEN, files[GOLDEN], config)
+    wanted = golden(Path(folder) / GOLDEN, files[GOLDEN], config)
     models = [name for name in (MODEL, INT8) if name in files]
     rows = tuple(
-        row for name in models for row in _rows(recognizer(config, files, Path(folder), name, threads), golden, name)
+        row for name in models for row in _rows(recognizer(config, files, Path(folder), name, threads), wanted, name)
     )
     return Verdict(rows, config.versions.get("onnxruntime", "of unknown version"), onnxruntime.__version__)
 
 
-def _golden(path: Path, content: bytes, config: Config) -> dict[str, np.ndarray]:
-    """The golden arrays, each with a row for each clip."""
+def golden(path: Path, content: bytes, config: Config) -> dict[str, np.ndarray]:
+    """The golden arrays, each with a row for each clip. BundleError where they are none."""
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as arrays:
-            golden = {name: arrays[name] for name in arrays.files}
-        clips = golden["wave"].shape[:1]
+            found = {name: arrays[name] for name in arrays.files}
+        clips = found["wave"].shape[:1]
         shapes = {
             "name": clips,
             "wave": (*clips, config.channels, config.window),
             "score": (*clips, len(config.labels)),
         }
-        shapes |= {"feature": (*clips, *golden["feature"].shape[1:2])}
+        shapes |= {"feature": (*clips, *found["feature"].shape[1:2])}
         shapes |= {"image": (*clips, *config.image)} if config.image else {}
         shapes |= {"int8_score": shapes["score"], "int8_feature": shapes["feature"]} if config.int8 else {}
-        wrong = [name for name, shape in shapes.items() if golden[name].shape != shape]
-        numbers = [golden[name] for name in shapes if name != "name"]
+        wrong = [name for name, shape in shapes.items() if found[name].shape != shape]
+        numbers = [found[name] for name in shapes if name != "name"]
         if not all(each.dtype.kind == "f" and np.isfinite(each).all() for each in numbers):
             raise ValueError("not all of its numbers are finite ones")
-    except (ValueError, KeyError, OSError, EOFError, TypeError, MemoryError, BadZipFile, zlib.error) as error:
+    except UNREADABLE as error:
         raise BundleError(f"{path} holds no golden clips: {error}; export again") from error
     if wrong or not clips or not clips[0]:
         raise BundleError(f"{path} has no {' and '.join(wrong) or 'clips'} of the right shape; export again")
-    return golden
+    return found
 
 
 def _rows(recognizer: Recognizer, golden: dict[str, np.ndarray], model: str) -> Iterator[Row]:
