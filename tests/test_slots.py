@@ -29,7 +29,7 @@ def update(bundle, which):
             write(folder / name, content)
         replace(config, provenance={"which": which}).write(folder)
 
-    return slots.update(bundle, fill, live=answering(bundle).name if answering(bundle) != bundle else "")
+    return slots.update(bundle, fill, live=answering(bundle)).name
 
 
 def which(bundle):

@@ -31,7 +31,7 @@ class Lock:
     def acquire(self, *, anyway: bool = False) -> None:
         """Take the lock, or raise LockedError. `anyway` takes it from whoever is said to hold it."""
         try:
-            with _alone_in(self.path.parent):
+            with alone_in(self.path.parent):
                 self._take(anyway)
         except OSError:
             self.release()
@@ -88,8 +88,10 @@ class Lock:
 
 
 @contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Looking at the lock and replacing it is one step: the folder itself is locked meanwhile, by the kernel."""
+def alone_in(folder: Path) -> Iterator[None]:
+    """What is done within is one step to all others who ask for it: they wait until it ends. The folder itself is
+    locked, by the kernel, which leaves nothing behind. OSError where there is no folder.
+    """
     import fcntl
 
     descriptor = os.open(folder, os.O_RDONLY)

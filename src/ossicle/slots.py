@@ -56,29 +56,30 @@ def is_leftover(name: str) -> bool:
     return name.startswith(".") and name.endswith((_NEW, _OLD))
 
 
-def update(folder: Path, fill: Callable[[Path], None], *, live: str) -> str:
+def update(folder: Path, fill: Callable[[Path], None], *, live: Path) -> Path:
     """Let `fill` write a whole update into an empty folder, then make it answer; `live`, which did, is not touched.
 
-    Gives the slot. Where `fill` or the disk fails, what answered goes on. A slot that is neither live nor the one
+    Gives the slot's folder. One at a time, and whoever asks keeps others away (`alone_in`) from before it looks at what
+    answers. Where `fill` or the disk fails, what answered goes on. A slot that is neither live nor the one
     before is taken first; where there is none the one before is given up, and what was exported stands in for it.
     """
-    new = folder / _NEW
+    new, old = folder / _NEW, EXPORTED if live == folder else live.name
     for leftover in (new, folder / _OLD):
         shutil.rmtree(leftover, ignore_errors=True)
     new.mkdir()
     try:
         fill(new)
         flush(new)
-        name = _free(folder, live)
+        name = _free(folder, old)
         if (folder / name).exists():
             (folder / name).rename(folder / _OLD)
         new.rename(folder / name)
         flush(folder)
-        write_json(folder / POINTER, asdict(Slots(name, live)))
+        write_json(folder / POINTER, asdict(Slots(name, old)))
     finally:
         for leftover in (new, folder / _OLD):
             shutil.rmtree(leftover, ignore_errors=True)
-    return name
+    return folder / name
 
 
 def undo(folder: str | Path, usable: Callable[[Path], object]) -> Slots:

@@ -306,7 +306,7 @@ def test_a_published_page_goes_along_with_an_update(shipped, browser, tmp_path):
         entries = {name: file_entry(content) for name, content in files.items()}
         replace(config, labels=(*config.labels, "owl"), files=entries).write(place)
 
-    slots.update(folder, fill, live="")
+    slots.update(folder, fill, live=folder)
     publish(folder)
     assert "dog, rain, clock, owl" in static(folder, browser)
     with served(folder) as address:

@@ -2,16 +2,19 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
+from ossicle import slots
 from ossicle.cli import main
 from ossicle.deploy import poisson
 from ossicle.deploy.bundle import load
-from ossicle.deploy.config import Config, opened
+from ossicle.deploy.config import BundleError, Config, file_entry, opened
 from ossicle.deploy.events import OFF, answer, events
 from ossicle.deploy.overheard import Recording, hear
 from ossicle.deploy.stream import Window
@@ -281,3 +284,20 @@ def test_bounds_are_garwoods(count):
     assert poisson.upper(count) == pytest.approx(chi2.ppf(0.95, 2 * count + 2) / 2, rel=1e-9)
     assert poisson.lower(count) == pytest.approx(chi2.ppf(0.05, 2 * count) / 2 if count else 0, rel=1e-9)
     assert poisson.hours_for(0.5) == pytest.approx(-2 * np.log(0.05))
+
+
+def test_what_answers_otherwise_by_now_is_not_given_the_thresholds(loudness, tmp_path):
+    background(tmp_path / "place" / "a.wav")
+    tuning = tune(loudness, tmp_path / "place", max_per_hour=PROMISE)
+
+    def fill(folder):
+        for item in [item for item in loudness.iterdir() if item.is_file()]:
+            shutil.copy(item, folder)
+        (folder / "memory.npz").write_bytes(b"more")
+        config = Config.read(loudness)
+        replace(config, files=config.files | {"memory.npz": file_entry(b"more")}).write(folder)
+
+    before = slots.update(loudness, fill, live=loudness).joinpath("config.json").read_bytes()
+    with pytest.raises(BundleError, match=r"was updated while it was tuned.*tune it again"):
+        tuning.write(loudness)
+    assert (loudness / "a" / "config.json").read_bytes() == before

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
 import numpy as np
@@ -10,13 +11,13 @@ import pytest
 import soundfile
 
 from ossicle.data.manifest import Clip, Manifest
-from ossicle.deploy.bundle import Recognizer
+from ossicle.deploy.bundle import Recognizer, load
 from ossicle.deploy.config import GOLDEN, MEMORY, Config, file_entry
 from ossicle.deploy.memory import packed
 from ossicle.field.adapt import adapt
 from ossicle.field.lessons import FEW, heard
 
-from .test_adapt import honest, remembered, write_bundle
+from .test_adapt import KNOWN, clips, honest, remembered, sound, write_bundle
 
 RATE, WINDOW = 8000, 4000
 
@@ -60,12 +61,12 @@ def test_what_was_odd_on_the_way_in_and_a_label_spelled_otherwise_are_told(tmp_p
 @pytest.mark.parametrize("count", [3, FEW])
 def test_each_clip_has_its_own_windows_and_views(tmp_path, count):
     """Of three clips there are views; windows of a shorter clip and of a longer one are told apart."""
-    clips = [(recorded(tmp_path, "x" * n, seconds=0.1 if n % 2 else 1.2), "soft") for n in range(1, count + 1)]
-    found = heard(Level(), manifest(*clips))
+    several = [(recorded(tmp_path, "x" * n, seconds=0.1 if n % 2 else 1.2), "soft") for n in range(1, count + 1)]
+    found = heard(Level(), manifest(*several))
     windows = np.bincount(found.windows.clip)
     assert windows.tolist() == [1 if n % 2 else 3 for n in range(1, count + 1)]
     assert np.bincount(found.views.clip).tolist() == (windows * (9 if sum(windows) <= FEW else 1)).tolist()
-    for number, (path, _) in enumerate(clips):
+    for number, (path, _) in enumerate(several):
         wave = soundfile.read(path)[0]
         first = np.resize(wave, WINDOW)
         for memory in (found.windows, found.views):
@@ -75,9 +76,9 @@ def test_each_clip_has_its_own_windows_and_views(tmp_path, count):
 
 def test_hours_of_clips_are_not_held_at_once(tmp_path):
     path = recorded(tmp_path, "long", seconds=4)
-    clips = [Clip(path, f"{number}.wav", ("soft",)) for number in range(200)]
+    several = [Clip(path, f"{number}.wav", ("soft",)) for number in range(200)]
     tracemalloc.start()
-    heard(Level(), Manifest.of("new", clips))
+    heard(Level(), Manifest.of("new", several))
     most = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert most < 0.2 * 200 * 4 * RATE * 4
@@ -112,3 +113,12 @@ def test_files_of_a_bundle_that_do_not_fit_each_other_are_a_sentence(tmp_path, c
     replace(config, files=entries).write(bundle)
     with pytest.raises(ValueError, match=f"{why}.*export"):
         adapt(bundle, honest(tmp_path), threads=1)
+
+
+def test_two_updates_at_once_are_one_after_the_other(tmp_path):
+    bundle = write_bundle(tmp_path / "bundle")
+    new = [clips(tmp_path / label, [sound(label, 200 + n) for n in range(5)], label) for label in ("top", "deep")]
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda place: adapt(bundle, place, threads=1), new))
+    assert {each.slot for each in found} == {bundle / "a", bundle / "b"}
+    assert set(load(bundle).labels) == {*KNOWN, "top", "deep"}

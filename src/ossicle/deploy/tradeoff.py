@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 
 from ossicle.deploy import poisson
-from ossicle.deploy.config import CONFIG, Config, answering
+from ossicle.deploy.config import CONFIG, BundleError, Config, answering
 from ossicle.deploy.events import OFF
 from ossicle.durable import flush
+from ossicle.lock import alone_in
 from ossicle.words import plural
 
 NEVER = 2.0
@@ -102,13 +103,19 @@ class Tuning:
         return [float(each) for each in np.broadcast_to(given, len(self.config.labels))]
 
     def write(self, folder: str | Path) -> Path:
-        """Puts the thresholds into the config of the bundle's slot that answers, in one step; gives its path."""
-        folder = answering(folder)
-        with TemporaryDirectory(prefix=f".{folder.name}.", suffix=".new", dir=folder.parent) as new:
-            self.tuned().write(Path(new))
-            (Path(new) / CONFIG).replace(folder / CONFIG)
-        flush(folder)
-        return folder / CONFIG
+        """Puts the thresholds into the config of the bundle's slot that answers, in one step; gives its path.
+
+        BundleError where another model answers since it was heard, of which they promise nothing.
+        """
+        with alone_in(Path(folder)):
+            place = answering(folder)
+            if Config.read(place).files != self.config.files:
+                raise BundleError(f"{folder} was updated while it was tuned, and answers by {place}: tune it again")
+            with TemporaryDirectory(prefix=f".{place.name}.", suffix=".new", dir=place.parent) as new:
+                self.tuned().write(Path(new))
+                (Path(new) / CONFIG).replace(place / CONFIG)
+            flush(place)
+        return place / CONFIG
 
     def __str__(self) -> str:
         return "\n".join(self._lines())

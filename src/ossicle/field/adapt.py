@@ -41,6 +41,7 @@ from ossicle.field.arrivals import arrivals
 from ossicle.field.gate import MARGIN, Verdict
 from ossicle.field.lessons import Lessons, heard
 from ossicle.field.refit import SHARES, refit
+from ossicle.lock import alone_in
 from ossicle.words import plural
 
 
@@ -91,11 +92,23 @@ def adapt(
 ) -> Adapted:
     """Refit the head of a bundle to new clips too (see `arrivals`), also of new classes, and let that answer if the
     gate accepts it; what was exported stays as it is. It may cost `margin` of the guard's accuracy; with `dry_run`
-    nothing is written.
+    nothing is written. Another update of the bundle that is going on is waited for.
 
     AdaptError where the bundle remembers nothing to refit by, BundleError, HeadError, LessonError and IntakeError.
     """
-    began, folder = time.perf_counter(), Path(bundle)
+    with alone_in(Path(bundle)):
+        return _adapt(Path(bundle), new, labels, margin, threads, dry_run)
+
+
+def _adapt(
+    folder: Path,
+    new: str | Path | Manifest,
+    labels: str | Path | None,
+    margin: float,
+    threads: int | None,
+    dry_run: bool,
+) -> Adapted:
+    began = time.perf_counter()
     config, files = opened(folder)
     old, wanted, margin = head(files[MODEL]), golden(folder / GOLDEN, files[GOLDEN], config), gate.sensible(margin)
     _same(old, wanted, config.multilabel)
@@ -117,7 +130,8 @@ def undo(bundle: str | Path) -> Path:
     """Let answer what did before the last update, and give its folder; once more, and the update does. SlotError,
     BundleError.
     """
-    return Path(bundle) / slots.undo(bundle, open_one).live
+    with alone_in(Path(bundle)):
+        return Path(bundle) / slots.undo(bundle, open_one).live
 
 
 def _memory(config: Config, files: Mapping[str, bytes], old: Head) -> Memory:
@@ -221,5 +235,4 @@ def _put(folder: Path, config: Config, contents: Mapping[str, bytes]) -> Path:
         if not (found := verify(place)).ok:
             raise AdaptError(f"the update was not taken: it {found}")
 
-    live = answering(folder)
-    return folder / slots.update(folder, fill, live="" if live == folder else live.name)
+    return slots.update(folder, fill, live=answering(folder))

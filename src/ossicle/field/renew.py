@@ -24,6 +24,7 @@ from ossicle.field.gate import MARGIN, Verdict, sensible
 from ossicle.field.hearer import Hearer
 from ossicle.field.joined import join
 from ossicle.field.teach import EPOCHS, Taught, classifier, learn
+from ossicle.lock import alone_in
 from ossicle.material import Tell, quiet
 from ossicle.plain import json_text
 from ossicle.run import Run, RunError
@@ -123,7 +124,11 @@ def _exchange(run: Path, bundle: Path) -> Path:
     if not bundle.exists():
         ship(run, bundle)
         return bundle
-    live = answering(bundle)
+    with alone_in(bundle):
+        return _update(run, bundle, answering(bundle))
+
+
+def _update(run: Path, bundle: Path, live: Path) -> Path:
     was = Config.read(live)
     if was.provenance == json.loads(json_text(provenance(run))):
         return live
@@ -133,7 +138,7 @@ def _exchange(run: Path, bundle: Path) -> Path:
     def fill(place: Path) -> None:
         ship(run, place, **how)
 
-    return bundle / slots.update(bundle, fill, live="" if live == bundle else live.name)
+    return slots.update(bundle, fill, live=live)
 
 
 def _thresholds(was: Config, labels: tuple[str, ...]) -> dict[str, Any]:
