@@ -41,6 +41,7 @@ def test_everything_at_once(place, capsys):
     assert {path.name for path in (place / "clips").iterdir()} == {"loud", "quiet"}
     assert all(audio.probe(path).sample_rate == RATE for path in (place / "clips").rglob("*.flac"))
     assert main(line.split()) == 0
+    assert capsys.readouterr().err == "0 events in out/e.csv; 2 recordings heard before, and not again\n"
     assert len((place / "out/e.csv").read_text().splitlines()) == 7
 
 
@@ -56,6 +57,7 @@ def test_a_folder_of_tables(place, format, suffix):
     ("line", "sentence"),
     [
         ("sounds --format audacity -o e.txt", "give a folder, -o e/"),
+        ("sounds -o /dev/null", "redirect what is printed, > /dev/null"),
         ("sounds --zone Berlin", "no time zone 'Berlin'"),
         ("sounds --shard 3/2", "wanted I/N"),
         ("sounds --device Desk", "add --mic"),

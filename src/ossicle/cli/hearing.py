@@ -11,6 +11,7 @@ from cyclopts import Parameter
 
 from ossicle.cli.app import app, shown
 from ossicle.options import UsageError, given, option
+from ossicle.words import plural
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -91,10 +92,15 @@ def listen(
         status = hear(recognizer, sources, output, zone=tz, shard=part, **ways, **thresholds)
     finally:
         output.close()
-    hint = "" if output.total else f"; --on {0.6 * (on or 0.5):.2g} tells of fainter ones"
     where = f" in {shown(Path(out))}" if out else ""
-    print(f"{output.total} events{where}{hint}", file=sys.stderr)
+    print(f"{plural(output.total, 'event')}{where}{_hint(output, on)}", file=sys.stderr)
     return status
+
+
+def _hint(output: Output, on: float | None) -> str:
+    if output.known:
+        return f"; {plural(output.known, 'recording')} heard before, and not again"
+    return "" if output.total else f"; --on {0.6 * (on or 0.5):.2g} tells of fainter ones"
 
 
 def _output(out: str | None, format: str, how: Mapping[str, Any], sources: tuple[str, ...], live: Live) -> Output:

@@ -146,6 +146,7 @@ class _Listener:
     def hear_file(self, path: Path, name: str, *, promised: bool = True) -> bool:
         """Whether there was sound in the file; if none was `promised`, there being none is not reported."""
         if self._output.has(name, path):
+            self._output.known += 1
             return True
         try:
             with audio.Sound(path) as sound:

@@ -28,14 +28,14 @@ class OutputError(ValueError):
 
 
 class Output:
-    """Lines to `write`, each as soon as it is known; `total` of them are events.
+    """Lines to `write`, each as soon as it is known; `total` of them are events. `known` recordings were heard before.
 
     `count` and `seconds` are the events and the sound told in the file that is being written, from its beginning.
     """
 
     def __init__(self, format: Format, write: Write, *, headed: bool = False) -> None:
         self.format, self._write = format, write
-        self.total = self.count = 0
+        self.total = self.count = self.known = 0
         self.seconds = 0.0
         if format.heading and not headed:
             write(format.heading)
@@ -179,6 +179,10 @@ def to(out: str | Path, format: Format, how: Mapping[str, Any], *, live: bool = 
         if live:
             raise OutputError(f"{out} is a folder, for one file a recording: what comes live wants -o FILE")
         return FolderOutput(format, path, how)
+    if path.exists() and not path.is_file():
+        raise OutputError(
+            f"{out} is no file that can be gone on with: leave -o out, and redirect what is printed, > {out}"
+        )
     if format.apart and several:
         raise OutputError(f"this format holds one recording a file: give a folder, -o {path.stem}/, for several")
     return FileOutput(format, path, how, live=live)
