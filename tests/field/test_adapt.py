@@ -219,6 +219,18 @@ def test_thresholds_of_each_class_get_those_of_new_ones_and_a_promise_ends(tmp_p
     assert "false_alarms" not in config.provenance
 
 
+@pytest.mark.parametrize(
+    ("on", "off", "wanted"),
+    [([0.9, 0.8, 0.7], 0.6, ([0.9, 0.8, 0.7, 0.6], 0.6)), (0.2, [0.2, 0.1, 0.1], (0.2, [0.2, 0.1, 0.1, 0.2]))],
+)
+def test_thresholds_of_a_new_class_fit_the_one_number_that_stands_for_all(tmp_path, on, off, wanted):
+    thresholds = {"on": on, "off": off, "min_seconds": 0.0, "gap_seconds": 0.0}
+    bundle = write_bundle(tmp_path / "bundle", thresholds=thresholds)
+    assert adapt(bundle, honest(tmp_path), threads=1).slot
+    found = load(bundle).config.thresholds
+    assert (found["on"], found["off"]) == wanted
+
+
 def test_what_cannot_be_taught_is_a_sentence(bundle, tmp_path):
     bare = tmp_path / "bare"
     bare.mkdir()

@@ -7,7 +7,7 @@ import hashlib
 import json
 import re
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -62,6 +62,17 @@ class Config:
     def mixing(self) -> str | int:
         """What `audio` is asked for as channels: a model that hears one is given the mean of all."""
         return "mix" if self.channels == 1 else self.channels
+
+    def thresholds_for(self, labels: Sequence[str]) -> dict[str, Any]:
+        """The thresholds, where these are the labels: those that are known keep their own, new ones get the usual."""
+        held = {name: value for name, value in self.thresholds.items() if isinstance(value, (list, tuple))}
+        of = {name: dict(zip(self.labels, value, strict=True)) for name, value in held.items()}
+        one = {name: value for name, value in self.thresholds.items() if name not in held}
+        usual = THRESHOLDS | {
+            "on": max(THRESHOLDS["on"], one.get("off", 0.0)),
+            "off": min(THRESHOLDS["off"], one.get("on", 1.0)),
+        }
+        return one | {name: [known.get(label, usual[name]) for label in labels] for name, known in of.items()}
 
     def write(self, folder: Path) -> None:
         """Write config.json, closed by a SHA-256 of its own content."""

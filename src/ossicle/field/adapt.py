@@ -25,7 +25,6 @@ from ossicle.deploy.config import (
     INT8,
     MEMORY,
     MODEL,
-    THRESHOLDS,
     Config,
     answering,
     file_entry,
@@ -194,13 +193,11 @@ def _story(lessons: Lessons, verdict: Verdict) -> dict[str, Any]:
 
 def _updated(config: Config, lessons: Lessons, told: Mapping[str, Any]) -> Config:
     """The bundle's config with the new classes, under the usual thresholds where each class has its own."""
-    thresholds = {
-        name: [*value, *[THRESHOLDS[name]] * len(lessons.new)] if isinstance(value, list) else value
-        for name, value in config.thresholds.items()
-    }
     provenance = {name: value for name, value in config.provenance.items() if name != "false_alarms"}
     provenance["adapted"] = [*provenance.get("adapted", []), told]
-    return replace(config, labels=lessons.labels, thresholds=thresholds, provenance=provenance)
+    return replace(
+        config, labels=lessons.labels, thresholds=config.thresholds_for(lessons.labels), provenance=provenance
+    )
 
 
 def _contents(

@@ -16,7 +16,7 @@ from typing import Any
 
 from ossicle import slots
 from ossicle.data.manifest import Manifest
-from ossicle.deploy.config import THRESHOLDS, Config, answering
+from ossicle.deploy.config import Config, answering
 from ossicle.durable import write_json
 from ossicle.field.arrivals import arrivals
 from ossicle.field.first import First, first
@@ -133,16 +133,9 @@ def _update(run: Path, bundle: Path, live: Path) -> Path:
     if was.provenance == json.loads(json_text(provenance(run))):
         return live
     how: dict[str, Any] = {"hop": was.hop / was.sample_rate, "frontend": was.image is None}
-    how |= {"int8": None if was.int8 else False, "thresholds": _thresholds(was, Hearer(run).labels)}
+    how |= {"int8": None if was.int8 else False, "thresholds": was.thresholds_for(Hearer(run).labels)}
 
     def fill(place: Path) -> None:
         ship(run, place, **how)
 
     return slots.update(bundle, fill, live=live)
-
-
-def _thresholds(was: Config, labels: tuple[str, ...]) -> dict[str, Any]:
-    """Those that the bundle had, for each class its own, and the usual ones for new classes."""
-    held = {name: value for name, value in was.thresholds.items() if isinstance(value, list)}
-    of = {name: dict(zip(was.labels, value, strict=True)) for name, value in held.items()}
-    return was.thresholds | {name: [of[name].get(k, THRESHOLDS[name]) for k in labels] for name in of}
