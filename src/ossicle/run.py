@@ -83,7 +83,7 @@ class Run:
         run, allow = cls(Path(folder)), set(allow)
         wanted = json.loads(json_text({"recipe": recipe, "data": data, "environment": environment}))
         with _as_sentence(run.folder):
-            run._refuse_strangers()
+            run.refuse_strangers()
             if not run.done:
                 run._enter(wanted, allow)
             if run.done:  # or was finished by another process while this one waited for the lock
@@ -103,7 +103,8 @@ class Run:
             self.close()
             raise
 
-    def _refuse_strangers(self) -> None:
+    def refuse_strangers(self) -> None:
+        """RunError where the folder holds what is no run's."""
         if self.folder.exists() and not self.folder.is_dir():
             raise RunError(f"{self.folder} is a file, and a run is a folder. Choose another name.")
         if is_run(self.folder) or not self.folder.exists():

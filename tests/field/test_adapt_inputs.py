@@ -13,9 +13,11 @@ import soundfile
 from ossicle.data.manifest import Clip, Manifest
 from ossicle.deploy.bundle import Recognizer, load
 from ossicle.deploy.config import GOLDEN, MEMORY, Config, file_entry
-from ossicle.deploy.memory import packed
+from ossicle.deploy.head import Head
+from ossicle.deploy.memory import Memory, packed
+from ossicle.field import gate
 from ossicle.field.adapt import adapt
-from ossicle.field.lessons import FEW, heard
+from ossicle.field.lessons import FEW, Lessons, heard
 
 from .test_adapt import KNOWN, clips, honest, remembered, sound, write_bundle
 
@@ -91,6 +93,11 @@ def other_golden(folder, **changes):
     np.savez(folder / GOLDEN, **dict(np.load(folder / GOLDEN)) | changes)
 
 
+def unheard(folder):
+    """A memory of clips to learn from alone."""
+    (folder / MEMORY).write_bytes(packed(remembered(range(3), guard=False)))
+
+
 def narrow(folder):
     memory = remembered(range(3), guard=False).joined(remembered(range(100, 103), guard=True))
     (folder / MEMORY).write_bytes(packed(replace(memory, feature=memory.feature[:, :7])))
@@ -99,6 +106,7 @@ def narrow(folder):
 @pytest.mark.parametrize(
     ("change", "why"),
     [
+        (unheard, "no clips of any class to judge by"),
         (narrow, "has features of 7, the head 16"),
         (lambda folder: other_golden(folder, feature=NARROW, int8_feature=NARROW), "does not give the golden scores"),
         (lambda folder: other_golden(folder, score=np.zeros((3, 4), np.float32)), r"no score of the right shape"),
@@ -122,3 +130,15 @@ def test_two_updates_at_once_are_one_after_the_other(tmp_path):
         found = list(pool.map(lambda place: adapt(bundle, place, threads=1), new))
     assert {each.slot for each in found} == {bundle / "a", bundle / "b"}
     assert set(load(bundle).labels) == {*KNOWN, "top", "deep"}
+
+
+def test_a_bundle_of_one_class_is_judged(tmp_path):
+    """A detector knows one sound and what is none of it."""
+    one = np.zeros((4, 1), bool)
+    one[:2] = True
+    windows = Memory(np.array([[0.0], [0.1], [1.0], [1.1]], np.float32), np.arange(4), one, np.zeros(4, bool))
+    none = np.zeros(4, bool)
+    lessons = Lessons(("a", "b", "c", "d"), ("owl",), (), windows, windows, none, none, ())
+    guard, deaf = replace(windows, guard=~none), Head(np.ones((1, 1)), np.full(1, -9.0))
+    (check,) = gate.of_likeness(lessons, guard, lambda kept: deaf, multilabel=True)
+    assert "as it is known, and is told as no other class" in check.why

@@ -10,8 +10,9 @@ import torch
 
 from ossicle import evaluate, train
 from ossicle.data.cache import Cache
+from ossicle.data.manifest import Manifest
 from ossicle.datasets import load as sounds_in
-from ossicle.field.teach import teach
+from ossicle.field.teach import listed, teach
 from ossicle.model import load
 from ossicle.recipe import from_dict
 from ossicle.run import Run, RunError
@@ -159,3 +160,11 @@ def test_what_cannot_be_taught_is_refused(place, tmp_path):
     with pytest.raises(RunError, match=r"2 new clips without a label: .*bare did not come from a pretraining here"):
         teach(tmp_path / "bare", tmp_path / "one", out=tmp_path / "x", cache=cache)
     assert not (tmp_path / "x").exists()
+
+
+@pytest.mark.parametrize(("name", "why"), [("notes.txt", "not empty and is no run"), ("recipe.json", "taught nothing")])
+def test_a_folder_of_something_else_is_left_as_it_is(tmp_path, name, why):
+    (tmp_path / name).write_text("mine")
+    with pytest.raises(RunError, match=f"{why}.*hoose another folder"):
+        listed(Manifest.of("new", ()), tmp_path)
+    assert [item.name for item in tmp_path.iterdir()] == [name]

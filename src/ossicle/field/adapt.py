@@ -144,8 +144,9 @@ def _memory(config: Config, files: Mapping[str, bytes], old: Head) -> Memory:
         raise AdaptError(
             f"{MEMORY} has features of {memory.feature.shape[1]}, the head {old.weight.shape[1]}; export again"
         )
-    if not memory.guard.any() or memory.guard.all():
-        raise AdaptError(f"{MEMORY} has no clips to {'learn' if memory.guard.all() else 'judge'} by; export again")
+    for name, part in (("learn", ~memory.guard), ("judge", memory.guard)):
+        if not memory.target[part].any():
+            raise AdaptError(f"{MEMORY} has no clips of any class to {name} by; export again")
     return memory
 
 

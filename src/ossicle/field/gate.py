@@ -34,19 +34,23 @@ FOLDS = 10
 
 @dataclass(frozen=True)
 class Check:
-    """One `number` held to its `limit`; `why` is empty where it is kept, and else says what came and what to do."""
+    """One `number` held to its `limit`, at most that or at `least`; `why` is empty where it is kept, and else says what
+    came and what to do.
+    """
 
     name: str
     number: float
     limit: float
     why: str = ""
+    least: bool = False
 
     @property
     def ok(self) -> bool:
         return not self.why
 
     def __str__(self) -> str:
-        return f"{'kept   ' if self.ok else 'REFUSED'}  {self.name}: {self.number:.3g}, limit {self.limit:.3g}"
+        said, way = "kept   " if self.ok else "REFUSED", "least" if self.least else "most"
+        return f"{said}  {self.name}: {self.number:.3g}, at {way} {self.limit:.3g}"
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def _of_newness(lessons: Lessons, label: str, mine: np.ndarray, beside: np.ndarr
     """In how many pairs a new clip is more of the new class than a clip of a known one is, that most like it."""
     if len(mine) == 1:
         why = f"'{label}' is new and has 1 clip, by which nothing can be judged: give at least 2, better 5"
-        return Check(f"clips of '{label}'", 1, 2, why)
+        return Check(f"clips of '{label}'", 1, 2, why, least=True)
     shares = {}
     for other, known in zip(lessons.labels, guard.target.T, strict=False):
         if known.any():
@@ -120,19 +124,22 @@ def _of_newness(lessons: Lessons, label: str, mine: np.ndarray, beside: np.ndarr
         f"without it, one is more '{label}' than a guard clip of '{other}' in {percent(shares[other])} of the pairs, "
         f"and {percent(APART)} was wanted; look through their labels"
     )
-    return Check(f"how far '{label}' is from '{other}'", shares[other], APART, why if shares[other] < APART else "")
+    short = why if shares[other] < APART else ""
+    return Check(f"how far '{label}' is from '{other}'", shares[other], APART, short, least=True)
 
 
 def _of_known(lessons: Lessons, label: str, told: np.ndarray, number: int) -> Check:
     """How probable the label of the class's middle clip is."""
     middle = float(np.median(told[:, number]))
-    other = next(lessons.labels[k] for k in np.argsort(-told.mean(0)) if k != number)
+    others = (lessons.labels[k] for k in np.argsort(-told.mean(0)) if k != number)
+    beside = f"rather like '{other}'" if (other := next(others, "")) else "and is told as no other class"
     why = (
-        f"the {len(told)} new clips of '{label}' do not sound like '{label}' as it is known, rather like '{other}': to "
+        f"the {len(told)} new clips of '{label}' do not sound like '{label}' as it is known, {beside}: to "
         f"a head taught without it the middle one is '{label}' with probability {middle:.3f}, and {ALIKE:g} was "
         "wanted; look through their labels"
     )
-    return Check(f"how much alike clips of '{label}' are", middle, ALIKE, why if middle < ALIKE else "")
+    short = why if middle < ALIKE else ""
+    return Check(f"how much alike clips of '{label}' are", middle, ALIKE, short, least=True)
 
 
 def sensible(margin: float) -> float:

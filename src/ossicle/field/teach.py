@@ -144,8 +144,11 @@ KEPT = ("views", "batch", "optimizer", "seed", "stretch", "hop", "precision", "c
 
 
 def listed(manifest: Manifest, folder: Path) -> Path:
-    """The table of these clips in a run's folder. RunError where another one is there."""
+    """The table of these clips in a run's folder. RunError where another one is there, or something else."""
     path = folder / CLIPS
+    Run(folder).refuse_strangers()
+    if is_run(folder) and not path.exists():
+        raise RunError(f"{folder} is a run that was taught nothing: choose another folder")
     new = path.with_suffix(".new")
     folder.mkdir(parents=True, exist_ok=True)
     write(manifest, new)
