@@ -44,7 +44,7 @@ def review(
     _print(f"worth labelling, of {found.pool}", found.suggestions)
     for note in found.notes:
         print(f"note: {note}")
-    close(found.page, next=f"open {shown(found.page)} in a browser, then ossicle train labels.csv -o runs/rec")
+    close(found.page, next=f"open {shown(found.page)} in a browser, then ossicle train labels.csv -o {shown(run)}-2")
     return DONE
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from ossicle.deploy.head import Head
 from ossicle.deploy.memory import Memory
 from ossicle.field.lessons import Lessons
+from ossicle.field.refit import SHARES, refit
 from ossicle.words import percent
 
 MARGIN = 0.03
@@ -188,6 +189,16 @@ def _told(guard: Memory, head: Head, multilabel: bool) -> tuple[float, np.ndarra
     told = score >= 0.5 if multilabel else score.argmax(1)[:, None] == np.arange(score.shape[1])
     right = told == target if multilabel else told & target
     return float(right.mean() if multilabel else right.any(1).mean()), told.mean(0)
+
+
+def within(old: Head, memory: Memory, lessons: Lessons, *, multilabel: bool, margin: float) -> Head:
+    """The refitted head with the most of what is new at half of the margin, which it may cost the memory's guard."""
+    learned, guard = memory.where(~memory.guard), memory.where(memory.guard)
+    for share in SHARES if lessons.new else SHARES[:1]:
+        found = refit(old, learned, lessons.views, multilabel=multilabel, share=share)
+        if lost(guard, old, found, multilabel=multilabel) <= allowed(guard, margin / 2):
+            break
+    return found
 
 
 def of_numbers(new: Head) -> Iterator[Check]:
