@@ -116,7 +116,9 @@ def _enough(hours: float, idle: float, promise: float, heard: Heard) -> None:
         return
     least = f"even if not one is heard in them there may be {poisson.upper(0) / hours:.3g} an hour; " if hours else ""
     without = f" ({idle:.3g} hours of digital silence or broken samples left out)" if idle else ""
-    first = f"; {len(heard.troubles)} recordings had trouble, first {heard.troubles[0]}" if heard.troubles else ""
+    first = (
+        f"; {plural(len(heard.troubles), 'recording')} had trouble, first {heard.troubles[0]}" if heard.troubles else ""
+    )
     raise TuneError(
         f"{hours:.3g} hours of background{without} cannot promise {promise:g} false alarms an hour with 95 % "
         f"confidence: {least}it takes {needed:.3g} hours{first}"
