@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from dataclasses import replace
 
 import pytest
 
 from ossicle import slots
+from ossicle.deploy import web
 from ossicle.deploy.bundle import load
 from ossicle.deploy.config import CONFIG, GOLDEN, MODEL, BundleError, Config, answering, open_one, opened
 from ossicle.deploy.export import _refuse_strangers
-from ossicle.deploy.web import site
 from ossicle.durable import write
 from ossicle.size import size
 from ossicle.slots import POINTER, SlotError, Slots
@@ -111,7 +112,7 @@ def test_a_damaged_update_is_told_and_the_state_before_it_answers(bundle):
 
 
 @pytest.mark.parametrize(
-    "content", ["", "[]", '{"live": "../other", "previous": ""}', '{"live": 3}', '{"live": ["a"]}']
+    "content", ["", "[]", "[" * 100_000, '{"live": "../other", "previous": ""}', '{"live": 3}', '{"live": ["a"]}']
 )
 def test_a_damaged_pointer_is_told_and_what_was_exported_answers(bundle, content):
     update(bundle, "first")
@@ -119,6 +120,12 @@ def test_a_damaged_pointer_is_told_and_what_was_exported_answers(bundle, content
     with pytest.warns(RuntimeWarning, match="bundle answers instead"):
         assert which(bundle) == "exported"
     with pytest.raises(SlotError, match="delete it"):
+        slots.read(bundle)
+
+
+def test_a_pointer_that_is_a_pipe_is_not_waited_for(bundle):
+    os.mkfifo(bundle / POINTER)
+    with pytest.raises(SlotError, match=r"no plain file.*delete it"):
         slots.read(bundle)
 
 
@@ -131,10 +138,11 @@ def test_an_update_that_cannot_answer_is_not_gone_back_to(bundle):
     assert which(bundle) == "second"
 
 
-def test_whatever_reads_a_bundle_reads_what_answers(bundle):
+def test_whatever_reads_a_bundle_reads_what_answers(bundle, monkeypatch):
+    monkeypatch.setattr(web, "missing", lambda: [])  # nothing is shown of the page
     update(bundle, "first")
     config = Config.read(bundle / "a")
     replace(config, labels=("hush", "roar")).write(bundle / "a")
     assert load(bundle).labels == ("hush", "roar")
-    assert site(bundle)[CONFIG] == bundle / "a" / CONFIG
+    assert web.site(bundle)[CONFIG] == bundle / "a" / CONFIG
     assert size(bundle, repeats=1).files[CONFIG] == (bundle / "a" / CONFIG).stat().st_size
