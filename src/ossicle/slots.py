@@ -35,8 +35,10 @@ def read(folder: str | Path) -> Slots:
     if not path.exists():
         return Slots()
     try:
+        if not path.is_file():  # a pipe would wait
+            raise ValueError("it is no plain file")
         found = Slots(**read_json(path))
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, RecursionError) as error:
         raise SlotError(f"{path} does not say which update answers ({error}); delete it, and adapt again") from error
     if not all(name in (EXPORTED, *SLOTS) for name in (found.live, found.previous)):
         raise SlotError(f"{path} names a folder that is no slot; delete it, and adapt again")

@@ -39,7 +39,7 @@ from ossicle.field import gate
 from ossicle.field.arrivals import arrivals
 from ossicle.field.gate import MARGIN, Verdict
 from ossicle.field.lessons import Lessons, heard
-from ossicle.field.refit import SHARES, refit
+from ossicle.field.refit import refit
 from ossicle.lock import alone_in
 from ossicle.words import plural
 
@@ -163,12 +163,9 @@ def _same(old: Head, wanted: Mapping[str, np.ndarray], multilabel: bool) -> None
 
 
 def _refitted(old: Head, memory: Memory, lessons: Lessons, multilabel: bool, margin: float) -> tuple[Head, Verdict]:
-    """The head with the most of the new at half of what it may cost the guard, and what the gate says of it."""
+    """The head that knows the new, and what the gate says of it."""
     learned, guard = memory.where(~memory.guard), memory.where(memory.guard)
-    for share in SHARES if lessons.new else SHARES[:1]:
-        found = refit(old, learned, lessons.views, multilabel=multilabel, share=share)
-        if gate.lost(guard, old, found, multilabel=multilabel) <= gate.allowed(guard, margin / 2):
-            break
+    found = gate.within(old, memory, lessons, multilabel=multilabel, margin=margin)
 
     def without(kept: np.ndarray) -> Head:
         return refit(old, learned, lessons.views.where(kept), multilabel=multilabel)

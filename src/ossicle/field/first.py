@@ -14,7 +14,7 @@ from ossicle.field.gate import Check
 from ossicle.field.hearer import Hearer
 from ossicle.field.joined import Joined
 from ossicle.field.lessons import Lessons, heard
-from ossicle.field.refit import SHARES, refit
+from ossicle.field.refit import refit
 from ossicle.run import Run, RunError
 from ossicle.ship import memory
 
@@ -38,17 +38,12 @@ class First:
         return self.memory.where(self.memory.guard)
 
     def head(self, margin: float) -> Head:
-        """The head with the most of what is new at half of what it may cost the guard (see `adapt`)."""
-        guard, old = self.guard, self.ears.head
-        for share in SHARES if self.lessons.new else SHARES[:1]:
-            found = self._taught(np.ones(len(self.lessons.names), bool), share)
-            if gate.lost(guard, old, found, multilabel=self.multilabel) <= gate.allowed(guard, margin / 2):
-                break
-        return found
+        """The head that is begun with, refitted as that of a bundle is."""
+        return gate.within(self.ears.head, self.memory, self.lessons, multilabel=self.multilabel, margin=margin)
 
-    def _taught(self, kept: np.ndarray, share: float = SHARES[0]) -> Head:
+    def _taught(self, kept: np.ndarray) -> Head:
         learned, views = self.memory.where(~self.memory.guard), self.lessons.views.where(kept)
-        return refit(self.ears.head, learned, views, multilabel=self.multilabel, share=share)
+        return refit(self.ears.head, learned, views, multilabel=self.multilabel)
 
     def checks(self) -> Iterator[Check]:
         """Is there sound in the new clips, and is each told by what the others teach?"""
