@@ -28,7 +28,9 @@ times five or ten clips of all classes. (0.5, by which half of all known classes
 honest ones.)
 """
 MOVED = 0.1
-"""How far the share of the guard's clips that are told as a class may move; of a new one, how large it may be."""
+"""How far the share of the guard's clips that are told as a class may move, away from its true share or beyond it; of a
+new one, how large it may be.
+"""
 FOLDS = 10
 """In so many parts at most new clips are left out to ask about them."""
 
@@ -174,8 +176,10 @@ def of_guard(
     )
     yield Check("accuracy lost on the guard", before - after, limit, why if before - after > limit else "")
     rates = np.append(rates, np.zeros(len(moved) - len(rates)))
-    worst = int(np.abs(moved - rates).argmax())
-    way, label = float(abs(moved - rates)[worst]), lessons.labels[worst]
+    truth = guard.widened(len(moved)).target.mean(0)
+    ways = np.maximum(np.minimum(rates, truth) - moved, moved - np.maximum(rates, truth)).clip(min=0)
+    worst = int(ways.argmax())
+    way, label = float(ways[worst]), lessons.labels[worst]
     why = (
         f"'{label}' would be told of {percent(moved[worst])} of the guard's clips, before of {percent(rates[worst])}, "
         f"and {percent(MOVED)} either way are allowed: what was taught sounds like others; look through the labels"
