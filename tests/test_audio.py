@@ -281,6 +281,12 @@ def test_raw_samples_from_a_pipe(format: str, dtype: str, scale: float, channels
     np.testing.assert_array_equal(joined, samples.T.astype(np.float32) / np.float32(scale))
 
 
+@pytest.mark.parametrize("begin", [b"RIFF", b"OggS", b"fLaC"])
+def test_a_sound_file_is_no_raw_samples(begin: bytes) -> None:
+    with pytest.raises(audio.AudioError, match="file came, not raw samples"):
+        list(audio.read_raw(io.BytesIO(begin + bytes(100))))
+
+
 def test_raw_samples_that_make_no_sense() -> None:
     def all_of(data: bytes, **how: object) -> Iterator[np.ndarray]:
         return audio.read_raw(io.BytesIO(data), **how)  # type: ignore[arg-type]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from ossicle.cli.app import DONE, app, close, shown
 from ossicle.options import UsageError, option
-from ossicle.sentences import sentence
 
 if TYPE_CHECKING:
-    from ossicle.deploy.tradeoff import Tuning
+    pass
 
 
 @app.command
@@ -35,22 +34,20 @@ def tune(
     """
     if draw is not None and draw.suffix not in (".svg", ".png"):
         raise UsageError(f"--draw {draw}: wanted a file that ends in .svg or .png")
+    if draw is not None and find_spec("matplotlib") is None:
+        raise UsageError("--draw needs matplotlib: pip install 'ossicle[train]', or leave it out")
     from ossicle.deploy.tune import tune as measure
 
     how: dict[str, Any] = {"labels": label, "lowest": lowest, "int8": int8, "threads": threads}
     found = measure(bundle, background, max_per_hour=max_per_hour, events=events, **how)
     print(found)
-    wrote = [found.write(bundle), *([] if draw is None else _drawn(found, draw))]
-    close(*wrote, next=f"ossicle listen {shown(bundle)}{' --int8' if int8 else ''} --mic")
+    place = found.write(bundle)
+    if draw is not None:
+        from ossicle.report import false_alarms
+
+        false_alarms.write(found, draw)
+    close(
+        *([place] if draw is None else [place, draw]),
+        next=f"ossicle listen {shown(bundle)}{' --int8' if int8 else ''} --mic",
+    )
     return DONE
-
-
-def _drawn(found: Tuning, path: Path) -> list[Path]:
-    from ossicle.report import false_alarms
-
-    try:
-        false_alarms.write(found, path)
-    except ModuleNotFoundError as error:
-        print(f"not drawn: {sentence(error)}", file=sys.stderr)
-        return []
-    return [path]

@@ -64,6 +64,8 @@ def tune(
             f"a promise of {max_per_hour} an hour down to {lowest}: wanted one above 0, and 0.01 to 0.9999"
         )
     recognizer, place = load(folder, threads, int8=int8), Path(background)
+    if not place.exists():
+        raise TuneError(f"{place} is not there: give a folder of recordings without events, or one recording")
     numbers = _numbers(recognizer.labels, labels)
     known, strange = _annotated(events, place, recognizer.labels)
     heard = hear(recognizer, [place.resolve()])
