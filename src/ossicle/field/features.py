@@ -101,7 +101,6 @@ class _Notes(Output):
     def __init__(self, index: Index, take: Take, report: Write) -> None:
         super().__init__(FORMATS["jsonl"], lambda line: None)
         self._index, self._take, self._report = index, take, report
-        self.known = 0
         self._digest = ""
         self._begin()
 
@@ -119,7 +118,6 @@ class _Notes(Output):
             return False
         for fault in features.faults:
             self._report(json.dumps({"path": str(path), **fault}))
-        self.known += 1
         self._take(path, features)
         return True
 
